@@ -1,0 +1,55 @@
+# Set-up happens by itself: the first command creates .venv from the pinned constraints.
+# PYTHON=/path/to/python uses an environment that already has everything, and installs nothing.
+
+SUITE ?= mini
+RUNS ?= runs
+PYTHON ?=
+
+ifeq ($(PYTHON),)
+  PY := .venv/bin/python
+  SETUP := .venv/.installed
+else
+  PY := $(PYTHON)
+  SETUP :=
+endif
+BASE := $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+
+.PHONY: help bench plan test publish leaderboard benchmark
+
+help:
+	@echo "make bench METHOD=topk_sae [SUITE=$(SUITE)] [PRESET=...]   fit and score a method, print its table"
+	@echo "make plan METHOD=topk_sae [SUITE=$(SUITE)]                 cells of a run, and which are done"
+	@echo "make test                                           lint, types, tests, smoke bench"
+	@echo "make publish METHOD=topk_sae                        your records to leaderboard/results/"
+	@echo "make leaderboard                                    render the boards"
+	@echo "make benchmark                                      speed and memory, long"
+
+bench: $(SETUP)
+	@$(PY) -m benchmark run "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)") $(if $(ISOLATION),--isolation "$(ISOLATION)")
+
+plan: $(SETUP)
+	@$(PY) -m benchmark plan "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)")
+
+test: $(SETUP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest
+	$(PY) -m benchmark run topk_sae --suite smoke --runs "$(RUNS)"
+
+publish: $(SETUP)
+	@$(PY) -m benchmark publish "$(METHOD)" --runs "$(RUNS)"
+
+leaderboard: $(SETUP)
+	@$(PY) -m benchmark render --runs "$(RUNS)"
+
+benchmark: $(SETUP)
+	$(PY) -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -s
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(BASE) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, found $$($(BASE) --version): install it or pass PYTHON=/path/to/python" >&2; exit 2; }
+	@$(BASE) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: this Python cannot make virtual environments: install its venv package (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@echo "setting up .venv from constraints.txt: once, a few minutes"
+	@$(BASE) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch .venv/.installed

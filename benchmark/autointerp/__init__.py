@@ -1,0 +1,1 @@
+"""Automated interpretability: the examples an explainer sees."""

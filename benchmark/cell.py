@@ -1,0 +1,85 @@
+"""Cells: the unit of record and of resume, with stable content ids; a suite times a method gives them in order."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from benchmark import keyed, registry
+from benchmark.errors import unknown
+from benchmark.method import Method, Row
+from benchmark.suite import Suite
+
+
+class Variant(NamedTuple):
+    """What is done to a replicate, written `kind` or `kind:options`."""
+
+    kind: str
+    options: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Variant:
+        """Read `kind[:options]`; a kind outside the registry is a `BadInput`."""
+        kind, _, options = text.partition(":")
+        if kind not in registry.VARIANTS:
+            raise unknown("variant", kind, registry.VARIANTS)
+        return cls(kind, options)
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.options}" if self.options else self.kind
+
+
+class Group(NamedTuple):
+    """The unit of execution: all cells of it share one forward pass."""
+
+    subject: str
+    replicate: int
+    variant: Variant
+
+
+class Cell(NamedTuple):
+    """One fit and its scores."""
+
+    method: str
+    row: Row
+    group: Group
+    method_seed: int
+    hookpoint: str
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What identifies the cell within a suite, as plain values."""
+        group = self.group
+        where = (group.subject, group.replicate, str(group.variant))
+        return (self.method, self.row.settings, *where, self.method_seed, self.hookpoint)
+
+    @property
+    def opaque(self) -> str:
+        """A name that tells a method nothing about the variant."""
+        return keyed.short("opaque", *self.key)
+
+
+class Ids(NamedTuple):
+    """Content ids of a cell: `fit` names the featurizer, `score` the record."""
+
+    fit: str
+    score: str
+
+
+def cells(suite: Suite, method: Method, rows: Iterable[Row]) -> list[Cell]:
+    """All cells of a method under a suite, in the suite's order."""
+    axes = itertools.product(suite.subject.replicates, suite.variants, rows, suite.method_seeds, suite.hookpoints)
+    return [
+        Cell(method.name, row, Group(suite.subject.name, replicate, Variant.parse(variant)), seed, hookpoint)
+        for replicate, variant, row, seed, hookpoint in axes
+    ]
+
+
+def grouped(cells: Iterable[Cell]) -> list[tuple[Group, list[Cell]]]:
+    """Cells by group, groups and cells in a keyed order that says nothing about the variant."""
+    groups: dict[Group, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.group, []).append(cell)
+    ordered = sorted(groups, key=lambda group: keyed.digest("group order", group.replicate, str(group.variant)))
+    return [(group, sorted(groups[group], key=lambda cell: cell.opaque)) for group in ordered]

@@ -1,0 +1,178 @@
+"""Activations of all hookpoints from one forward, in chunk files that are spooled or made again on demand.
+
+A chunk is a raw little-endian file of `CHUNK_TOKENS` activations of one hookpoint. Chunks of the fit split are
+addressed by number. Within the disk cap every chunk stays (spooled: one forward in all); above it only a ring of recent
+ones does (streamed), and a reader that asks for an older chunk starts another forward. Contents, and so the batches a
+method sees, are the same either way.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmark.data.blocks import Blocks
+from benchmark.models import hookpoints
+from benchmark.models.network import Key, Network
+from benchmark.suite import Stream
+
+CHUNK_TOKENS = 8192
+FORWARD_TOKENS = 8192
+RING_SLACK = 4
+VERSION = 1
+Progress = Callable[[int, int], None]
+
+
+def batches_of(blocks: Blocks, *, forward_tokens: int = FORWARD_TOKENS) -> Iterator[NDArray[np.int64]]:
+    """Block numbers in order, as many at a time as a forward takes."""
+    size = max(1, forward_tokens // blocks.tokens.shape[1])
+    for start in range(0, len(blocks.lengths), size):
+        yield np.arange(start, min(start + size, len(blocks.lengths)))
+
+
+def tokens_of(blocks: Blocks, rows: NDArray[np.int64]) -> Tensor:
+    """Token ids of some blocks, [batch, pos] int64."""
+    return torch.from_numpy(blocks.tokens[rows].astype(np.int64))
+
+
+def keys_of(split: str, rows: NDArray[np.int64]) -> list[Key]:
+    """Noise keys of some blocks."""
+    return [(split, int(row)) for row in rows]
+
+
+def usable(blocks: Blocks, rows: NDArray[np.int64]) -> Tensor:
+    """Mask [batch, pos] of the positions that count: neither the first of a block nor padding."""
+    place = np.arange(blocks.tokens.shape[1])[None, :]
+    return torch.from_numpy((place >= 1) & (place < blocks.lengths[rows][:, None]))
+
+
+def forward(
+    network: Network, blocks: Blocks, split: str, layers: Sequence[int]
+) -> Iterator[tuple[NDArray[np.int64], Tensor, list[Tensor]]]:
+    """Block numbers, mask of usable positions and float32 activations [batch, pos, d_model] per layer, in order."""
+    for rows in batches_of(blocks):
+        embeds = network.embed(tokens_of(blocks, rows), keys_of(split, rows))
+        found = hookpoints.read(network, embeds, layers)
+        yield rows, usable(blocks, rows), [values.float() for values in found]
+
+
+class ChunkStore:
+    """Chunk files of the fit split for all hookpoints of a group."""
+
+    def __init__(
+        self,
+        folder: Path,
+        network: Network,
+        blocks: Blocks,
+        layers: Sequence[int],
+        *,
+        n_tokens: int,
+        stream: Stream,
+        progress: Progress = lambda done, total: None,
+    ) -> None:
+        self.folder, self.n_tokens, self.layers = folder, n_tokens, list(layers)
+        self.dtype: torch.dtype = getattr(torch, stream.dtype)
+        self.d_model = network.d_model
+        self.n_chunks = -(-n_tokens // CHUNK_TOKENS)
+        bytes_needed = n_tokens * self.d_model * self.dtype.itemsize * len(self.layers)
+        self.spooled = bytes_needed <= stream.spool_gib * 2**30
+        self.ring = self.n_chunks if self.spooled else -(-stream.shuffle_tokens // CHUNK_TOKENS) + RING_SLACK
+        self.forwards = 0
+        self._network, self._blocks, self._progress = network, blocks, progress
+        self._cursors: list[_Cursor] = []
+        self._present: OrderedDict[int, None] = OrderedDict()
+        shutil.rmtree(folder, ignore_errors=True)
+        for layer in self.layers:
+            (folder / str(layer)).mkdir(parents=True)
+
+    def chunk(self, layer: int, number: int) -> Path:
+        """The file of a chunk, made now unless it is there; valid until the next call."""
+        if not 0 <= number < self.n_chunks:
+            raise IndexError(f"chunk {number} of {self.n_chunks}")
+        if number not in self._present:
+            cursor = self._cursor_before(number)
+            while number not in self._present:
+                self._write(*next(cursor))
+        return self._path(layer, number)
+
+    def close(self) -> None:
+        """Delete all chunks."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _cursor_before(self, number: int) -> _Cursor:
+        behind = [cursor for cursor in self._cursors if cursor.number <= number]
+        if behind:
+            return max(behind, key=lambda cursor: cursor.number)
+        self._cursors = self._cursors[-len(self.layers) :]
+        self.forwards += 1
+        self._cursors.append(_Cursor(self._chunks()))
+        return self._cursors[-1]
+
+    def _write(self, number: int, chunk: list[Tensor]) -> None:
+        for layer, values in zip(self.layers, chunk, strict=True):
+            path = self._path(layer, number)
+            temporary = path.with_suffix(".tmp")
+            temporary.write_bytes(values.contiguous().view(torch.uint8).numpy().tobytes())
+            temporary.rename(path)
+        self._present[number] = None
+        self._present.move_to_end(number)
+        while len(self._present) > self.ring:
+            oldest, _ = self._present.popitem(last=False)
+            for layer in self.layers:
+                self._path(layer, oldest).unlink()
+        self._progress(min((number + 1) * CHUNK_TOKENS, self.n_tokens), self.n_tokens)
+
+    def _chunks(self) -> Iterator[list[Tensor]]:
+        waiting: list[list[Tensor]] = [[] for _ in self.layers]
+        held = sent = 0
+        for _, mask, found in forward(self._network, self._blocks, "fit", self.layers):
+            count = int(mask.sum())
+            for queue, values in zip(waiting, found, strict=True):
+                queue.append(values[mask.to(values.device)].to("cpu", self.dtype))
+            held += count
+            while held >= CHUNK_TOKENS or (held and sent + held >= self.n_tokens):
+                size = min(CHUNK_TOKENS, self.n_tokens - sent)
+                joined = [torch.cat(queue) for queue in waiting]
+                yield [values[:size] for values in joined]
+                sent += size
+                if sent == self.n_tokens:
+                    return
+                waiting = [[values[size:]] for values in joined]
+                held -= size
+
+    def _path(self, layer: int, number: int) -> Path:
+        return self.folder / str(layer) / f"{number}.bin"
+
+
+class _Cursor:
+    """A forward in progress; `number` is the next chunk it makes."""
+
+    def __init__(self, chunks: Iterator[list[Tensor]]) -> None:
+        self._chunks, self.number = chunks, 0
+
+    def __next__(self) -> tuple[int, list[Tensor]]:
+        chunk = next(self._chunks)
+        self.number += 1
+        return self.number - 1, chunk
+
+
+def collect(
+    network: Network, blocks: Blocks, split: str, layers: Sequence[int], progress: Progress = lambda done, total: None
+) -> tuple[list[Float[Tensor, "token d_model"]], list[Float[Tensor, "block d_model"]]]:
+    """All usable activations of a split in block order, and those of the first tokens, float32 on the CPU per layer."""
+    kept: list[list[Tensor]] = [[] for _ in layers]
+    first: list[list[Tensor]] = [[] for _ in layers]
+    for rows, mask, found in forward(network, blocks, split, layers):
+        for place, values in enumerate(found):
+            kept[place].append(values[mask.to(values.device)].cpu())
+            first[place].append(values[:, 0].cpu())
+        progress(int(rows[-1]) + 1, len(blocks.lengths))
+    return [torch.cat(parts) for parts in kept], [torch.cat(parts) for parts in first]

@@ -1,0 +1,111 @@
+"""Documents of a corpus, streamed: text, JSON lines or parquet on disk, a hub data set, or the built-in sentences."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+
+from benchmark import keyed
+from benchmark.data import sentences
+from benchmark.errors import BadInput, unknown
+from benchmark.suite import BUILT_IN, Corpus
+
+_LOADERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+_COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
+
+
+def documents(corpus: Corpus) -> Iterator[str]:
+    """Non-empty documents in corpus order.
+
+    Raises:
+        BadInput: nothing to read, not UTF-8, or the text field is absent.
+    """
+    if corpus.source.startswith(BUILT_IN):
+        yield from sentences.documents(_built_in_seed(corpus))
+        return
+    empty = True
+    try:
+        for row in _rows(corpus):
+            text = row.get(corpus.text_field)
+            if not isinstance(text, str):
+                raise BadInput(
+                    f"corpus {corpus.source!r} has no text field {corpus.text_field!r}: it has {', '.join(row)}"
+                )
+            if text.strip():
+                empty = False
+                yield text
+    except (UnicodeDecodeError, pa.ArrowInvalid, datasets.exceptions.DatasetGenerationError) as error:
+        raise BadInput(f"corpus {corpus.source!r} is not readable UTF-8 text: {_first_line(error)}") from error
+    if empty:
+        raise BadInput(f"corpus {corpus.source!r} is empty: it holds no document with text")
+
+
+def fingerprint(corpus: Corpus) -> str:
+    """Content id of the corpus: file contents for local files, id and resolved revision for a hub data set."""
+    settings = corpus.model_dump(exclude={"source"})
+    if corpus.source.startswith(BUILT_IN):
+        return keyed.short("corpus", corpus.source, sentences.__doc__, settings)
+    files = _local_files(corpus.source)
+    if files:
+        return keyed.short("corpus", [keyed.files_digest([file], file.parent) for file in files], settings)
+    return keyed.short("corpus", corpus.source, settings)
+
+
+def check(corpus: Corpus) -> None:
+    """Read the first document, so that a corpus that cannot be used is refused before any compute."""
+    next(documents(corpus))
+
+
+def _built_in_seed(corpus: Corpus) -> int:
+    name, _, seed = corpus.source.removeprefix(BUILT_IN).partition(":")
+    if name != "sentences" or not (seed or "0").isdigit():
+        raise unknown("built-in corpus", corpus.source, [f"{BUILT_IN}sentences", f"{BUILT_IN}sentences:1"])
+    return int(seed or 0)
+
+
+def _rows(corpus: Corpus) -> Iterator[dict[str, object]]:
+    files = _local_files(corpus.source)
+    if files:
+        options: dict[str, object] = {"data_files": [str(file) for file in files], "split": "train"}
+        loader = _loader(files)
+        if loader == "text":
+            options |= {"sample_by": "document"}
+    elif corpus.source.startswith((".", "/", "~")) or corpus.source.count("/") != 1:
+        raise BadInput(f"corpus {corpus.source!r} does not exist: give a file, a folder, a glob or a hub data set id")
+    else:
+        loader = corpus.source
+        options = {"name": corpus.config, "split": corpus.split, "revision": corpus.revision}
+    try:
+        stream = datasets.load_dataset(loader, streaming=True, **options)
+    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
+        raise BadInput(f"corpus {corpus.source!r} cannot be opened: {_first_line(error)}") from error
+    yield from stream
+
+
+def _local_files(source: str) -> list[Path]:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if _suffix(file) in _LOADERS)
+    return sorted(Path(match) for match in glob.glob(str(path)))
+
+
+def _suffix(file: Path) -> str:
+    return Path(file.stem).suffix if file.suffix in _COMPRESSED else file.suffix
+
+
+def _loader(files: list[Path]) -> str:
+    kinds = {_suffix(file) for file in files}
+    if len(kinds) != 1 or not kinds <= _LOADERS.keys():
+        raise BadInput(
+            f"corpus files must all be of one kind out of {', '.join(_LOADERS)} (compressed or not), "
+            f"not {', '.join(sorted(kinds))}"
+        )
+    return _LOADERS[kinds.pop()]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

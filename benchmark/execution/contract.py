@@ -1,0 +1,42 @@
+"""Two nouns: an executor starts workers, a worker answers requests while it may ask for chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+Chunks = Callable[[str, int], Path]
+Reply = tuple[dict[str, Any], dict[str, Tensor]]
+
+
+class MethodError(RuntimeError):
+    """The method raised, died, or answered something that its contract does not allow."""
+
+
+class Worker(Protocol):
+    """One process, or stand-in for it, that holds one method."""
+
+    def call(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> Reply:
+        """Ask and wait; raises `MethodError` when the method fails or its process is gone."""
+        ...
+
+    def close(self) -> None:
+        """End the worker."""
+        ...
+
+
+class Executor(Protocol):
+    """Starts workers."""
+
+    isolation: str
+
+    def start(self, chunks: Chunks, log: Path) -> Worker:
+        """A fresh worker; what the method prints goes to `log`."""
+        ...
+
+    def close(self) -> None:
+        """End everything."""
+        ...

@@ -1,0 +1,121 @@
+"""Methods in processes forked from a server that has torch imported, so that a fresh worker costs milliseconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from benchmark.execution.contract import Chunks, MethodError, Reply
+from benchmark.worker import frames
+
+
+class ForkedWorker:
+    """The harness's end of one worker process."""
+
+    def __init__(self, server: ForkServer, channel: socket.socket, pid: int, chunks: Chunks, log: Path) -> None:
+        self._server, self._channel, self.pid = server, channel, pid
+        self._chunks, self._log = chunks, log
+
+    def call(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> Reply:
+        self._send(header, tensors)
+        while True:
+            reply, found = self._receive(header)
+            if reply.get("op") == "chunk":
+                stream, number = reply.get("stream"), reply.get("number")
+                if not isinstance(stream, str) or not isinstance(number, int):
+                    raise MethodError(f"worker asked for chunk {number!r} of stream {stream!r}")
+                self._send({"op": "path", "path": str(self._chunks(stream, number))})
+            elif reply.get("op") == "error":
+                raise MethodError(f"{reply.get('type')}: {reply.get('message')}")
+            else:
+                return reply, found
+
+    def _send(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
+        try:
+            frames.send(self._channel, header, tensors)
+        except frames.Closed as error:
+            raise MethodError(self._fate(header)) from error
+
+    def _receive(self, header: Mapping[str, Any]) -> Reply:
+        try:
+            return frames.receive(self._channel)
+        except frames.Closed as error:
+            raise MethodError(f"{self._fate(header)} ({error})") from error
+
+    def close(self) -> None:
+        self._channel.close()
+        self._server.wait(self.pid)
+
+    def _fate(self, header: Mapping[str, Any]) -> str:
+        self._channel.close()
+        status = self._server.wait(self.pid)
+        how = f"was killed by {signal.Signals(-status).name}" if status and status < 0 else f"ended with {status}"
+        return f"worker {how} during {header['op']}: its output is in {self._log}"
+
+
+class ForkServer:
+    """Executor with one server process per method environment; started on first use."""
+
+    isolation = "process"
+
+    def __init__(self, python: str = sys.executable) -> None:
+        self._python = python
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._ended: dict[int, int | None] = {}
+
+    def start(self, chunks: Chunks, log: Path) -> ForkedWorker:
+        control = self._control or self._launch()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            request = json.dumps({"op": "fork", "log": str(log)}).encode()
+            socket.send_fds(control, [request], [theirs.fileno()])
+            return ForkedWorker(self, ours, int(self._answer()["pid"]), chunks, log)
+
+    def wait(self, pid: int) -> int | None:
+        """How a worker ended, negative for a signal; None when the server is gone."""
+        if pid not in self._ended and self._control is not None:
+            try:
+                self._control.sendall(json.dumps({"op": "wait", "pid": pid}).encode())
+                self._ended[pid] = self._answer()["status"]
+            except (OSError, MethodError):
+                self._ended[pid] = None
+        return self._ended.get(pid)
+
+    def close(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            self._process.wait()
+        self._control = self._process = None
+
+    def _launch(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [self._python, "-m", "benchmark.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd=Path(__file__).parents[2],
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        self._control = ours
+        return ours
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._control is not None
+        text = self._control.recv(1 << 16)
+        if not text:
+            raise MethodError("the worker server is gone: see its message above")
+        return dict(json.loads(text))

@@ -1,0 +1,102 @@
+"""Methods as the trusted half sees them: a folder, its `method.toml` and a hash of its code, never its classes."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from benchmark import keyed
+from benchmark.errors import BadInput, unknown
+from benchmark.suite import Frozen, Suite, sentence
+
+ROOT = Path(__file__).parents[1]
+HOMES = (ROOT / "baselines", ROOT / "submissions")
+PROSE = {"README.md", "expected.json", "method.toml"}
+
+
+class Manifest(Frozen):
+    """`method.toml`."""
+
+    track: Literal["features"]
+    entry: str = Field(description="class in method.py")
+    summary: str = Field(description="one sentence for tables")
+    scope: Literal["hookpoint", "model"] = Field("hookpoint", description="model: one fit sees all hookpoints")
+    settings: dict[str, Any] = Field(default_factory=dict, description="constructor's keyword arguments")
+    presets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="named changes to the settings")
+
+
+class Method(NamedTuple):
+    """A method that can be run."""
+
+    name: str
+    folder: Path
+    manifest: Manifest
+    code_hash: str
+
+
+class Row(NamedTuple):
+    """One way of running a method: complete settings, and the short text that tells them from the defaults."""
+
+    label: str
+    settings: dict[str, Any]
+
+
+def names(homes: tuple[Path, ...] = HOMES) -> list[str]:
+    """All methods on disk; folders that begin with an underscore are templates."""
+    found = {file.parent.name for home in homes for file in home.glob("*/method.toml")}
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+def load(name: str, homes: tuple[Path, ...] = HOMES) -> Method:
+    """Find a method by name.
+
+    Raises:
+        BadInput: no such method, or its method.toml is not valid.
+    """
+    folders = [home / name for home in homes if (home / name / "method.toml").is_file()]
+    if not name or not folders:
+        raise unknown("method", name, names(homes))
+    file = folders[0] / "method.toml"
+    try:
+        manifest = Manifest.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise BadInput(f"{file}: {sentence(error, Manifest)}") from error
+    return Method(name, folders[0], manifest, _code_hash(folders[0]))
+
+
+def rows(method: Method, suite: Suite, preset: str | None = None) -> list[Row]:
+    """The settings this suite runs the method with; `preset` replaces the suite's own choice.
+
+    Raises:
+        BadInput: a preset or setting that the method does not have.
+    """
+    asked = ({"preset": preset},) if preset else suite.methods.get(method.name, ({},))
+    return [_row(method, dict(changes)) for changes in asked]
+
+
+def _row(method: Method, changes: dict[str, Any]) -> Row:
+    defaults, presets = method.manifest.settings, method.manifest.presets
+    preset = changes.pop("preset", None)
+    if preset is not None and preset not in presets:
+        raise unknown(f"preset of {method.name}", preset, presets)
+    for key in (*changes, *(presets[preset] if preset else ())):
+        if key not in defaults:
+            raise unknown(f"setting of {method.name}", key, defaults)
+    settings = defaults | (presets[preset] if preset else {}) | changes
+    parts = [preset] if preset else []
+    parts += [f"{key}={value}" for key, value in sorted(changes.items())]
+    return Row(" ".join(parts) or "default", settings)
+
+
+def _code_hash(folder: Path) -> str:
+    files = [
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and file.name not in PROSE and "__pycache__" not in file.parts
+    ]
+    return keyed.files_digest(files, folder)[:16]

@@ -1,0 +1,1 @@
+"""Subjects: loading, their randomised variants, and reading or replacing what flows through them."""

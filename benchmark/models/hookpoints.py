@@ -1,0 +1,124 @@
+"""Reading and replacing the residual stream, and *leaves*: single positions recomputed on an unchanged prefix.
+
+A leaf is an extra position appended to a block that attends to the block's positions before its own and to itself,
+with its own rotary position. What is done to a leaf therefore changes no other position, and hundreds of
+one-position interventions share a single forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import GPTNeoXForCausalLM
+
+from benchmark.errors import unknown
+from benchmark.models.network import Network
+
+Edit = Callable[[Tensor], Tensor]
+
+
+class Layout(NamedTuple):
+    """Attention layout of blocks with leaves: additive mask [batch, 1, all, all] and rotary positions [batch, all]."""
+
+    mask: Tensor
+    positions: Tensor
+
+
+class _Stop(Exception):
+    """Raised by a hook after the last layer that is needed."""
+
+
+def layer_of(hookpoint: str) -> int:
+    """The block number of `layers.N`."""
+    return int(hookpoint.removeprefix("layers."))
+
+
+def check(hookpoints: Sequence[str], n_layers: int) -> None:
+    """Refuse hookpoints that the subject does not have."""
+    for hookpoint in hookpoints:
+        if layer_of(hookpoint) >= n_layers:
+            raise unknown("hookpoint", hookpoint, [f"layers.{layer}" for layer in range(n_layers)])
+
+
+@torch.no_grad()
+def read(
+    network: Network, embeds: Float[Tensor, "batch pos d_model"], layers: Sequence[int], layout: Layout | None = None
+) -> list[Float[Tensor, "batch pos d_model"]]:
+    """Residual stream after each of `layers`, in the network's dtype; the forward stops after the last one."""
+    found: dict[int, Tensor] = {}
+    last = max(layers)
+
+    def keep(layer: int) -> Callable[..., None]:
+        def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            found[layer] = _hidden(output)
+            if layer == last:
+                raise _Stop
+
+        return hook
+
+    with ExitStack() as hooks:
+        for layer in set(layers):
+            handle = network.model.gpt_neox.layers[layer].register_forward_hook(keep(layer))
+            hooks.callback(handle.remove)
+        with suppress(_Stop):
+            _forward(network.model, embeds, layout)
+    return [found[layer] for layer in layers]
+
+
+@torch.no_grad()
+def final(
+    network: Network,
+    embeds: Float[Tensor, "batch pos d_model"],
+    edit: tuple[int, Edit] | None = None,
+    layout: Layout | None = None,
+) -> Float[Tensor, "batch pos d_model"]:
+    """Normed final hidden states, with the stream after layer `edit[0]` replaced by what `edit[1]` makes of it."""
+    if edit is None:
+        return _forward(network.model, embeds, layout)
+    layer, change = edit
+
+    def hook(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
+        changed = change(_hidden(output))
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = network.model.gpt_neox.layers[layer].register_forward_hook(hook)
+    try:
+        return _forward(network.model, embeds, layout)
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def log_probabilities(network: Network, hidden: Float[Tensor, "token d_model"]) -> Float[Tensor, "token vocab"]:
+    """Next-token log-probabilities in float32 of final hidden states."""
+    return torch.log_softmax(network.model.get_output_embeddings()(hidden).float(), dim=-1)
+
+
+def leaf_layout(block: int, leaves: Int[Tensor, "batch leaf"], dtype: torch.dtype) -> Layout:
+    """Layout of blocks of `block` positions with leaves that stand for the positions `leaves`."""
+    batch, count = leaves.shape
+    device = leaves.device
+    everything = torch.arange(block, device=device)
+    allowed = torch.zeros(batch, block + count, block + count, dtype=torch.bool, device=device)
+    allowed[:, :block, :block] = everything[:, None] >= everything[None, :]
+    allowed[:, block:, :block] = everything[None, None, :] < leaves[:, :, None]
+    allowed[:, block:, block:] = torch.eye(count, dtype=torch.bool, device=device)
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill_(~allowed, torch.finfo(dtype).min)
+    positions = torch.cat([everything.expand(batch, block), leaves], dim=1)
+    return Layout(mask[:, None], positions)
+
+
+def _forward(model: GPTNeoXForCausalLM, embeds: Tensor, layout: Layout | None) -> Tensor:
+    options = {} if layout is None else {"attention_mask": layout.mask, "position_ids": layout.positions}
+    hidden: Tensor = model.gpt_neox(inputs_embeds=embeds, use_cache=False, **options).last_hidden_state
+    return hidden
+
+
+def _hidden(output: Any) -> Tensor:
+    hidden: Tensor = output[0] if isinstance(output, tuple) else output
+    return hidden

@@ -1,0 +1,1 @@
+"""Small GPT-NeoX subjects made here, in the hub's folder layout."""

@@ -1,0 +1,167 @@
+"""What a run will do: the subject found, every cell with its content ids, and which are done. No compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from benchmark import keyed, registry
+from benchmark.cell import Cell, Ids, cells
+from benchmark.data import activations, blocks, corpus
+from benchmark.errors import BadInput
+from benchmark.method import Method, Row
+from benchmark.models import hookpoints, nulls, pythia
+from benchmark.models.mini import builtin
+from benchmark.models.pythia import Checkpoint
+from benchmark.records import Record, Store
+from benchmark.suite import Suite
+from benchmark.tracks import features
+
+
+class Replicate(NamedTuple):
+    """The trained checkpoint of a replicate, and its own step-0 where it has one."""
+
+    trained: Checkpoint
+    step0: Checkpoint | None
+
+
+class Planned(NamedTuple):
+    """A cell, its ids, and its record when it is done. No ids: the subject is not on this machine yet."""
+
+    cell: Cell
+    ids: Ids | None
+    record: Record | None
+
+
+class Plan(NamedTuple):
+    """Everything `run` needs."""
+
+    suite: Suite
+    method: Method
+    rows: list[Row]
+    device: torch.device
+    replicates: dict[int, Replicate]
+    cells: list[Planned]
+
+    @property
+    def pending(self) -> list[Planned]:
+        return [planned for planned in self.cells if planned.record is None]
+
+
+def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, download: bool) -> Plan:
+    """Find the subject and look every cell up.
+
+    Raises:
+        BadInput: anything that can be known to fail before compute.
+    """
+    device = _device(suite.subject.device)
+    replicates = _replicates(suite, store.root / "subjects", download)
+    for replicate in replicates.values():
+        config = pythia.config(replicate.trained)
+        hookpoints.check(suite.hookpoints, config.num_hidden_layers)
+        if suite.tokens.block > config.max_position_embeddings:
+            raise BadInput(
+                f"tokens.block is {suite.tokens.block} and {suite.subject.name} takes at most "
+                f"{config.max_position_embeddings} positions"
+            )
+    if len({pythia.tokenizer_fingerprint(replicate.trained) for replicate in replicates.values()}) > 1:
+        raise BadInput(
+            f"the replicates of {suite.subject.name} have different tokenizers: they must see the same tokens"
+        )
+    corpus.check(suite.corpus)
+    data = data_ids(suite, replicates) if replicates else {}
+    planned = [_look_up(cell, suite, method, replicates, data, store) for cell in cells(suite, method, rows)]
+    return Plan(suite, method, rows, device, replicates, planned)
+
+
+def eta(plan: Plan) -> str:
+    """How long the pending cells may take, from what the done ones cost; empty when none is done or none is left."""
+    done = [item.record.cost for item in plan.cells if item.record is not None]
+    if not done or not plan.pending:
+        return ""
+    per_cell = sum(cost["fit_seconds"] + cost["score_seconds"] for cost in done) / len(done)
+    return f"; the rest may take about {per_cell * len(plan.pending):.0f} s, judging by those done"
+
+
+def settings_hash(suite: Suite, method: Method, row: Row) -> str:
+    """What all cells of one row of the board share."""
+    fixed = suite.model_dump(mode="json", include={"tokens", "stream", "metrics", "latents", "corpus"}) | {
+        "subject": suite.subject.name,
+        "dtype": suite.subject.dtype,
+    }
+    return keyed.short("settings", method.code_hash, row.settings, fixed, _parts())
+
+
+def data_ids(suite: Suite, replicates: dict[int, Replicate]) -> dict[str, str]:
+    """Content ids of the token blocks of every split."""
+    tokenizer = pythia.tokenizer_fingerprint(next(iter(replicates.values())).trained)
+    return blocks.identity(suite.corpus, suite.tokens, tokenizer)
+
+
+def subject_folder(source: str, cache: Path) -> str:
+    """The folder or hub id behind a replicate's source."""
+    place = builtin.folder(source, cache)
+    return str(place) if place is not None else source
+
+
+def trained_revision(suite: Suite, source: str, cache: Path) -> str:
+    """The suite's revision; the built-in subject knows its own."""
+    return builtin.revision() if builtin.folder(source, cache) is not None else suite.subject.revision
+
+
+def _replicates(suite: Suite, cache: Path, download: bool) -> dict[int, Replicate]:
+    found = {}
+    for seed, source in suite.subject.replicates.items():
+        place, revision = subject_folder(source, cache), trained_revision(suite, source, cache)
+        if builtin.folder(source, cache) is not None and not Path(place).is_dir() and not download:
+            continue
+        try:
+            trained = pythia.locate(place, revision, download=download)
+            found[seed] = Replicate(trained, pythia.step0_of(trained, download=download))
+        except LocalEntryNotFoundError:
+            continue
+    return found
+
+
+def _look_up(
+    cell: Cell, suite: Suite, method: Method, replicates: dict[int, Replicate], data: dict[str, str], store: Store
+) -> Planned:
+    if cell.group.replicate not in replicates:
+        return Planned(cell, None, None)
+    ids = _ids(cell, suite, method, replicates[cell.group.replicate], data)
+    return Planned(cell, ids, store.find(suite.name, method.name, ids.score))
+
+
+def _ids(cell: Cell, suite: Suite, method: Method, replicate: Replicate, data: dict[str, str]) -> Ids:
+    kind = cell.group.variant.kind
+    weights = [pythia.fingerprint(replicate.trained)]
+    if kind == "step0" and replicate.step0 is not None:
+        weights.append(pythia.fingerprint(replicate.step0))
+    seen = suite.hookpoints if method.manifest.scope == "model" else (cell.hookpoint,)
+    stream = suite.stream.model_dump(exclude={"spool_gib"})
+    fit = keyed.short(
+        "fit", _parts()["fit"], method.code_hash, cell.key, weights, data["fit"], seen, suite.subject.dtype, stream
+    )
+    metrics = sorted(name for name in suite.metrics if name in registry.METRICS)
+    score = keyed.short("score", _parts()["score"], fit, metrics, suite.latents, data["explain"], data["score"])
+    return Ids(fit, score)
+
+
+def _parts() -> dict[str, dict[str, Any]]:
+    """Declared versions of the parts whose change makes new numbers."""
+    return {
+        "fit": {"activations": activations.VERSION, "blocks": blocks.VERSION, "nulls": nulls.VERSION},
+        "score": {"features": features.VERSION},
+    }
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BadInput(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; use auto")
+    return device

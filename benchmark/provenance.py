@@ -1,0 +1,150 @@
+"""What a record says beside its scores: where the numbers came from and what they cost."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+import torch
+import transformers
+
+from benchmark import plan
+from benchmark.errors import BadInput
+from benchmark.models import pythia
+from benchmark.plan import Plan, Planned
+from benchmark.records import Metric, Record, Where
+from benchmark.tracks.features import Scored
+
+
+def record(
+    planned: Plan,
+    item: Planned,
+    scored: Scored,
+    *,
+    gate: dict[str, object],
+    cost: dict[str, float],
+    seeds: dict[str, int],
+    isolation: str,
+) -> Record:
+    """The record of a scored cell."""
+    replicate = planned.replicates[item.cell.group.replicate]
+    return Record(
+        **_identity(planned, item),
+        status="scored",
+        metrics={
+            name: Metric(value=value.value, reason=value.reason, undefined=value.undefined)
+            for name, value in scored.metrics.items()
+        },
+        counts=scored.counts,
+        gate=gate,
+        seeds=seeds,
+        hashes={
+            "code": planned.method.code_hash,
+            "checkpoint": pythia.fingerprint(replicate.trained),
+            "weights": str(gate["weight_hash"]),
+            "tokenizer": pythia.tokenizer_fingerprint(replicate.trained),
+            **{f"data_{split}": value for split, value in plan.data_ids(planned.suite, planned.replicates).items()},
+        },
+        budgets=planned.suite.model_dump(mode="json", include={"tokens", "stream", "latents", "corpus"}),
+        versions=versions(),
+        hardware=hardware(planned.device),
+        cost=cost,
+        isolation=isolation,
+    )
+
+
+def failure(planned: Plan, item: Planned, error: Exception, isolation: str) -> Record:
+    """The record of a cell that could not be computed."""
+    text = f"{type(error).__name__}: {error}"
+    return Record(**_identity(planned, item), status="failed", error=text, isolation=isolation)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+    }
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What the numbers were made on."""
+    found: dict[str, Any] = {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "device": str(device),
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def peak_bytes() -> float:
+    """Largest resident size of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def process() -> int:
+    """Marks temporary folders as this process's own."""
+    return os.getpid()
+
+
+def clear_abandoned(spool: Path) -> None:
+    """Delete spools of processes that are gone."""
+    for folder in spool.glob("*-*"):
+        if not _alive(int(folder.name.rpartition("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _identity(planned: Plan, item: Planned) -> dict[str, Any]:
+    if item.ids is None:
+        raise BadInput("a cell without ids has no record")
+    cell, suite = item.cell, planned.suite
+    checkpoint = planned.replicates[cell.group.replicate].trained
+    return {
+        "where": Where(
+            suite=suite.name,
+            method=cell.method,
+            label=cell.row.label,
+            subject=suite.subject.name,
+            source=_public_name(suite.subject.replicates[cell.group.replicate]),
+            revision=checkpoint.revision,
+            replicate=cell.group.replicate,
+            variant=str(cell.group.variant),
+            method_seed=cell.method_seed,
+            hookpoint=cell.hookpoint,
+        ),
+        "fit_id": item.ids.fit,
+        "score_id": item.ids.score,
+        "settings_hash": plan.settings_hash(suite, planned.method, cell.row),
+        "settings": cell.row.settings,
+    }
+
+
+def _public_name(source: str) -> str:
+    """A hub id as it is; of a local folder only its name."""
+    return Path(source).name if source.startswith(("/", ".", "~")) else source

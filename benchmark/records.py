@@ -1,0 +1,225 @@
+"""Records: a scored cell with everything needed to recompute it, and the store that keeps them under `runs/`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.torch import load_file, save_file
+from scipy import sparse
+
+from benchmark.errors import BadInput
+
+SCHEMA = 1
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metric(_Closed):
+    """A value, or None and why; `undefined` counts latents without one."""
+
+    value: float | None
+    reason: str | None = None
+    undefined: int = 0
+
+
+class Where(_Closed):
+    """The cell."""
+
+    suite: str
+    method: str
+    label: str = Field(description="how the settings differ from the method's defaults")
+    subject: str
+    source: str = Field(description="hub id or folder name of the replicate")
+    revision: str
+    replicate: int
+    variant: str
+    method_seed: int
+    hookpoint: str
+
+
+class Record(_Closed):
+    """One scored or failed cell."""
+
+    schema_version: int = SCHEMA
+    where: Where
+    status: Literal["scored", "failed"]
+    error: str | None = None
+    fit_id: str
+    score_id: str
+    settings_hash: str = Field(description="what must be equal for cells to share a row")
+    settings: dict[str, Any]
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    counts: dict[str, float] = Field(default_factory=dict)
+    gate: dict[str, Any] = Field(default_factory=dict, description="figures of the variant gate")
+    seeds: dict[str, int] = Field(default_factory=dict)
+    hashes: dict[str, str] = Field(default_factory=dict, description="weights, tokenizer, data and method code")
+    budgets: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    hardware: dict[str, Any] = Field(default_factory=dict)
+    cost: dict[str, float] = Field(default_factory=dict, description="seconds and bytes")
+    isolation: str = "process"
+    reported_by: Literal["self-reported", "verified"] = "self-reported"
+
+
+class Join(_Closed):
+    """A metric that compares two cells, from the point of view of the first."""
+
+    metric: str
+    where: Where
+    other: int = Field(description="the other replicate, or the other method seed")
+    score_ids: tuple[str, str]
+    settings_hash: str
+    value: float | None
+    reason: str | None = None
+
+
+class Arrays(NamedTuple):
+    """What joins need of a cell."""
+
+    codes: sparse.csr_array
+    drawn: NDArray[np.int64]
+    directions: torch.Tensor | None
+
+
+class Store:
+    """The folder of a user's own results; files are written under a temporary name and renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def check(self) -> None:
+        """Refuse a folder that cannot be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise BadInput(f"results folder {self.root} cannot be written: {error.strerror}") from error
+
+    def find(self, suite: str, method: str, score_id: str) -> Record | None:
+        """A scored record, or None; failed cells are tried again."""
+        path = self._path(suite, method, score_id)
+        return read(path) if path.is_file() else None
+
+    def put(self, record: Record, latents: pd.DataFrame | None = None, arrays: Arrays | None = None) -> None:
+        """Keep a record, its table and its arrays; a success replaces the cell's earlier failure."""
+        path = self._path(record.where.suite, record.where.method, record.score_id)
+        failed = path.with_suffix(".failed.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if record.status == "failed":
+            write_text(failed, record.model_dump_json(indent=1) + "\n")
+            return
+        if latents is not None:
+            temporary = path.with_suffix(".parquet.tmp")
+            latents.to_parquet(temporary, index=False)
+            temporary.rename(path.with_suffix(".parquet"))
+        if arrays is not None:
+            self._put_arrays(record.score_id, arrays)
+        write_text(path, record.model_dump_json(indent=1) + "\n")
+        failed.unlink(missing_ok=True)
+
+    def arrays(self, score_id: str) -> Arrays | None:
+        """What `put` kept for joins, or None."""
+        path = self.root / "arrays" / f"{score_id}.safetensors"
+        if not path.is_file():
+            return None
+        found = load_file(path)
+        parts = tuple(found[name].numpy() for name in ("data", "indices", "indptr"))
+        codes = sparse.csr_array(parts, shape=tuple(found["shape"].tolist()))
+        return Arrays(codes, found["drawn"].numpy(), found.get("directions"))
+
+    def featurizer(self, fit_id: str) -> Path:
+        """Where a fitted featurizer is kept."""
+        return self.root / "featurizers" / fit_id
+
+    def records(self, suite: str, method: str) -> list[Record]:
+        """All scored and failed records of a method under a suite."""
+        return read_all(self._folder(suite, method))
+
+    def joins(self, suite: str, method: str) -> list[Join]:
+        """All joins of a method under a suite."""
+        return read_joins(self._folder(suite, method) / "joins.json")
+
+    def put_joins(self, suite: str, method: str, joins: list[Join]) -> None:
+        """Replace the joins of a method under a suite."""
+        text = json.dumps([join.model_dump(mode="json") for join in joins], indent=1)
+        write_text(self._folder(suite, method) / "joins.json", text + "\n")
+
+    def _put_arrays(self, score_id: str, arrays: Arrays) -> None:
+        codes = arrays.codes
+        tensors = {
+            "data": torch.from_numpy(codes.data.astype(np.float32)),
+            "indices": torch.from_numpy(codes.indices.astype(np.int32)),
+            "indptr": torch.from_numpy(codes.indptr.astype(np.int64)),
+            "shape": torch.tensor(codes.shape),
+            "drawn": torch.from_numpy(arrays.drawn),
+        }
+        if arrays.directions is not None:
+            tensors["directions"] = arrays.directions.half()
+        path = self.root / "arrays" / f"{score_id}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").rename(path)
+
+    def _folder(self, suite: str, method: str) -> Path:
+        return self.root / "records" / suite / method
+
+    def _path(self, suite: str, method: str, score_id: str) -> Path:
+        return self._folder(suite, method) / f"{score_id}.json"
+
+
+def read(path: Path) -> Record:
+    """A record from its file; a file that is not one is a `BadInput`."""
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not a record: {str(error).splitlines()[0]}") from error
+
+
+def read_all(folder: Path) -> list[Record]:
+    """All records below a folder, in path order."""
+    return [read(path) for path in sorted(folder.rglob("*.json")) if path.name != "joins.json"]
+
+
+def read_joins(path: Path) -> list[Join]:
+    """Joins from their file; none where there is none."""
+    if not path.is_file():
+        return []
+    return [Join.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def publish(store: Store, results: Path, method: str) -> list[Path]:
+    """Copy a method's scored records, their tables and joins into `results`, and return what was written."""
+    written = []
+    for source in sorted((store.root / "records").glob(f"*/{method}/*")):
+        if source.name.endswith((".failed.json", ".tmp")):
+            continue
+        target = results / source.parents[1].name / method / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        written.append(target)
+    return written
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.rename(path)
+
+
+def in_order(records: list[Record]) -> Iterator[Record]:
+    """Records in an order that depends on their cells alone."""
+    return iter(sorted(records, key=lambda record: (record.where.model_dump_json(), record.score_id)))

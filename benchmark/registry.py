@@ -1,0 +1,71 @@
+"""Every name of the benchmark in one place, as literals: name -> "module:attribute", resolved on use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+VARIANTS = {
+    "trained": "benchmark.models.nulls:trained",
+    "step0": "benchmark.models.nulls:step0",
+    "rerandomized": "benchmark.models.nulls:rerandomized",
+    "rerandomized-keep-embeddings": "benchmark.models.nulls:rerandomized_keep_embeddings",
+    "noise-embeddings": "benchmark.models.nulls:noise_embeddings",
+}
+NULLS = ("step0", "rerandomized", "rerandomized-keep-embeddings")
+CONTROL = "noise-embeddings"
+
+TRACKS = {"features": "benchmark.tracks.features:FeaturesTrack"}
+
+METRICS = {
+    "fvu@1": "benchmark.metrics.reconstruction:Reconstruction",
+    "explained_variance@1": "benchmark.metrics.reconstruction:Reconstruction",
+    "explained_variance_paper@1": "benchmark.metrics.reconstruction:Reconstruction",
+    "cosine@1": "benchmark.metrics.reconstruction:Reconstruction",
+    "l0@1": "benchmark.metrics.sparsity:Sparsity",
+    "l1@1": "benchmark.metrics.sparsity:Sparsity",
+    "dead@1": "benchmark.metrics.sparsity:Sparsity",
+    "alive@1": "benchmark.metrics.sparsity:Sparsity",
+    "ce_clean@1": "benchmark.metrics.splice:Splice",
+    "ce_spliced@1": "benchmark.metrics.splice:Splice",
+    "ce_zero@1": "benchmark.metrics.splice:Splice",
+    "ce_mean@1": "benchmark.metrics.splice:Splice",
+    "ce_score@1": "benchmark.metrics.splice:Splice",
+    "kl_spliced@1": "benchmark.metrics.splice:Splice",
+    "kl_mean@1": "benchmark.metrics.splice:Splice",
+    "kl_score@1": "benchmark.metrics.splice:Splice",
+    "token_entropy@1": "benchmark.metrics.token_distribution:TokenDistribution",
+    "token_entropy_mm@1": "benchmark.metrics.token_distribution:TokenDistribution",
+    "top_token_share@1": "benchmark.metrics.token_distribution:TokenDistribution",
+    "token_r2@1": "benchmark.metrics.token_regression:TokenRegression",
+    "bigram_r2@1": "benchmark.metrics.token_regression:TokenRegression",
+    "bigram_r2_increment@1": "benchmark.metrics.token_regression:TokenRegression",
+    "position_information@1": "benchmark.metrics.position:PositionCounts",
+    "context_sensitivity@1": "benchmark.metrics.context:ContextSensitivity",
+    "causal_effect@1": "benchmark.metrics.causal:CausalEffect",
+}
+JOINS = {
+    "universality@1": "benchmark.metrics.universality:universality",
+    "stability@1": "benchmark.metrics.stability:stability",
+}
+HIGHER_IS_BETTER = {
+    "fvu@1": False,
+    "explained_variance@1": True,
+    "explained_variance_paper@1": True,
+    "cosine@1": True,
+    "ce_spliced@1": False,
+    "ce_score@1": True,
+    "kl_spliced@1": False,
+    "kl_score@1": True,
+    "top_token_share@1": False,
+    "token_r2@1": False,
+    "bigram_r2_increment@1": True,
+    "causal_effect@1": True,
+    "universality@1": True,
+}
+
+
+def resolve(target: str) -> Any:
+    """The attribute that a registry entry names."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,176 @@
+"""A suite: subjects, variants, seeds, hookpoints, budgets and metrics, as a frozen model read from TOML."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from benchmark import registry
+from benchmark.errors import BadInput, unknown
+
+FOLDER = Path(__file__).parent / "suites"
+BUILT_IN = "built-in:"
+
+Value = TypeVar("Value")
+Count = Annotated[int, Field(ge=1)]
+
+
+class Frozen(BaseModel):
+    """Immutable and closed: an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Corpus(Frozen):
+    """Where documents come from."""
+
+    source: str = Field(description="built-in:sentences[:seed], a file, folder or glob, or a hub data set id")
+    text_field: str = Field("text", description="the column that holds a document")
+    config: str | None = Field(None, description="configuration name of a hub data set")
+    split: str = Field("train", description="split of a hub data set")
+    revision: str | None = Field(None, description="revision of a hub data set; pin it for a published suite")
+
+
+class Subject(Frozen):
+    """A GPT-NeoX causal language model with its tokenizer, once per training seed."""
+
+    name: str = Field(description="short name for tables, such as pythia-70m")
+    replicates: dict[int, str] = Field(
+        description="training seed -> hub id, local folder with one sub-folder per revision, or built-in:pythia-mini",
+        min_length=1,
+    )
+    revision: str = Field("main", description="revision of the trained weights, such as step143000")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of the forward pass")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+
+
+class Tokens(Frozen):
+    """Token budgets; documents are split by hash, so the splits are disjoint."""
+
+    fit: Count = Field(description="activations a method is fitted on, per hookpoint")
+    explain: Count = Field(description="tokens that explanations and explainer windows are drawn from")
+    score: Count = Field(description="tokens that every metric is evaluated on")
+    block: int = Field(128, ge=32, description="tokens per block; a block holds tokens of one document")
+
+
+class Stream(Frozen):
+    """How activations reach a method."""
+
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="dtype of stored and streamed activations")
+    spool_gib: float = Field(8.0, ge=0, description="disk the fit activations of a group may take; above it, streamed")
+    shuffle_tokens: Count = Field(65_536, description="tokens in the shuffle buffer of one stream")
+
+
+class Suite(Frozen):
+    """Everything that defines a run apart from the method."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="names the results folder")
+    summary: str = Field(description="one sentence for tables and --help")
+    subject: Subject
+    corpus: Corpus
+    tokens: Tokens
+    stream: Stream = Stream()
+    variants: tuple[str, ...] = Field(tuple(registry.VARIANTS), min_length=1)
+    hookpoints: tuple[str, ...] = Field(min_length=1, description="layers.N = residual stream after block N")
+    method_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    metrics: tuple[str, ...] = Field((*registry.METRICS, *registry.JOINS), min_length=1)
+    latents: Count = Field(100, description="latents drawn per cell for per-latent metrics")
+    keep_featurizers: bool = Field(True, description="store fitted featurizers, so that a new metric needs no refit")
+    methods: dict[str, tuple[dict[str, Any], ...]] = Field(
+        default_factory=dict,
+        description="method -> rows of settings (with `preset`), each row one column set of the board",
+    )
+
+    @field_validator("variants")
+    @classmethod
+    def _known_variants(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return _known("variant", values, registry.VARIANTS)
+
+    @field_validator("metrics")
+    @classmethod
+    def _known_metrics(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return _known("metric", values, (*registry.METRICS, *registry.JOINS))
+
+    @field_validator("hookpoints")
+    @classmethod
+    def _well_formed_hookpoints(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not re.fullmatch(r"layers\.\d+", value):
+                raise ValueError(f"unknown hookpoint {value!r}: write layers.N, N counted from 0")
+        return _distinct("hookpoint", values)
+
+    @field_validator("method_seeds")
+    @classmethod
+    def _distinct_seeds(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        return _distinct("method seed", values)
+
+    @model_validator(mode="after")
+    def _shuffle_fits(self) -> Suite:
+        if self.stream.shuffle_tokens > self.tokens.fit:
+            raise ValueError(
+                f"stream.shuffle_tokens ({self.stream.shuffle_tokens}) exceeds tokens.fit ({self.tokens.fit})"
+            )
+        return self
+
+
+def names() -> list[str]:
+    """Names of the suites that ship with the benchmark."""
+    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+
+
+def load(name: str) -> Suite:
+    """Read a suite by name, or from a path that ends in .toml.
+
+    Raises:
+        BadInput: no such suite, not TOML, or a field that is unknown, missing or out of range.
+    """
+    path = Path(name).expanduser() if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise unknown("suite", name, names())
+    try:
+        with path.open("rb") as stream:
+            return Suite.model_validate(tomllib.load(stream))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"suite {path} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise BadInput(f"suite {path}: {sentence(error, Suite)}") from error
+
+
+def sentence(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first validation error as one sentence that names the field and the remedy."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        owner = _model_at(model, first["loc"][:-1])
+        return str(unknown("field", where, owner.model_fields if owner else ()))
+    if first["type"] == "missing":
+        return f"field {where!r} is missing"
+    return f"field {where!r}: {first['msg'].removeprefix('Value error, ')}" if where else first["msg"]
+
+
+def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    for part in location:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return None
+        model = annotation
+    return model
+
+
+def _known(what: str, values: tuple[str, ...], allowed: Any) -> tuple[str, ...]:
+    for value in values:
+        if value not in allowed:
+            raise ValueError(str(unknown(what, value, allowed)))
+    return _distinct(what, values)
+
+
+def _distinct(what: str, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    repeated = {value for value in values if values.count(value) > 1}
+    if repeated:
+        raise ValueError(f"{what} {sorted(map(str, repeated))[0]!r} is listed twice")
+    return values

@@ -1,0 +1,372 @@
+"""The features track: data hidden from the method, and its metrics from the method's latents and reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from benchmark import keyed, registry
+from benchmark.api import Latents
+from benchmark.autointerp import examples
+from benchmark.data import activations
+from benchmark.data.blocks import Blocks
+from benchmark.metrics import causal
+from benchmark.metrics.context import ContextSensitivity
+from benchmark.metrics.position import PositionCounts
+from benchmark.metrics.reconstruction import Reconstruction
+from benchmark.metrics.sparsity import Sparsity
+from benchmark.metrics.splice import Splice
+from benchmark.metrics.token_distribution import TokenDistribution
+from benchmark.metrics.token_regression import TokenRegression
+from benchmark.metrics.value import Value, undefined
+from benchmark.models.hookpoints import layer_of
+from benchmark.models.network import Network
+from benchmark.tracks import interventions
+from benchmark.tracks.interventions import Ablations, Events
+
+JOIN_TOKENS = 32_768
+LINEARITY = 1e-3
+VERSION = 1
+NO_DECODER = "the method does not decode"
+
+
+class ScoredFeaturizer(Protocol):
+    """A fitted featurizer as scoring sees it."""
+
+    n_latents: int
+    decodes: bool
+
+    def encode(self, x: Float[Tensor, "token d_model"]) -> Latents: ...
+
+    def decode(self, latents: Latents) -> Float[Tensor, "token d_model"]: ...
+
+
+class Tokens(NamedTuple):
+    """What is known of each usable token of a split, all [token]; `places` is block and position, [token, 2]."""
+
+    ids: NDArray[np.int64]
+    previous: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, blocks: Blocks) -> Tokens:
+        block, position = np.nonzero(activations.usable(blocks, np.arange(len(blocks.lengths))).numpy())
+        ids = blocks.tokens.astype(np.int64)
+        places = np.stack([block, position], axis=1)
+        return cls(ids[block, position], ids[block, position - 1], blocks.documents[block].astype(np.int64), places)
+
+
+class Hidden(NamedTuple):
+    """What the trusted half keeps of one group: the network, the tokens, and activations per hookpoint."""
+
+    network: Network
+    score_blocks: Blocks
+    score: Tokens
+    explain: Tokens
+    x: dict[str, Float[Tensor, "token d_model"]]
+    first: dict[str, Float[Tensor, "block d_model"]]
+    x_explain: dict[str, Float[Tensor, "token d_model"]]
+    swapped_rows: NDArray[np.int64]
+    x_swapped: dict[str, Float[Tensor, "event d_model"]]
+    ablations: dict[str, Ablations]
+    block: int
+
+
+class Keys(NamedTuple):
+    """What the draws of a cell are keyed by: never the variant, so that variants are paired."""
+
+    subject: str
+    replicate: int
+    method_seed: int
+    hookpoint: str
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        return keyed.rng(purpose, *self)
+
+
+class Shared(NamedTuple):
+    """What joins across cells need: codes on the first tokens, the drawn latents, directions of alive latents."""
+
+    codes: sparse.csr_array
+    drawn: NDArray[np.int64]
+    directions: Tensor | None
+
+
+class Scored(NamedTuple):
+    """Metric values, one row per drawn latent, counts, and what joins need."""
+
+    metrics: dict[str, Value]
+    latents: pd.DataFrame
+    counts: dict[str, float]
+    shared: Shared
+
+
+class FeaturesTrack:
+    """Trusted half of the features track."""
+
+    def __init__(self, metrics: Sequence[str], latents: int) -> None:
+        self.metrics, self.latents = metrics, latents
+
+    def prepare(
+        self, network: Network, blocks: dict[str, Blocks], hookpoints: Sequence[str], progress: Callable[[str], None]
+    ) -> Hidden:
+        """Everything of a group that does not depend on a method, on the score and explain splits."""
+        layers = [layer_of(hookpoint) for hookpoint in hookpoints]
+        progress("score and explain activations")
+        x, first = activations.collect(network, blocks["score"], "score", layers)
+        explain, _ = activations.collect(network, blocks["explain"], "explain", layers)
+        where, swapped = np.zeros((0, 2), np.int64), [torch.empty(0, network.d_model)] * len(layers)
+        if self._wants(ContextSensitivity):
+            progress("swapped contexts")
+            where, swapped = interventions.swapped(network, blocks["score"], layers)
+        ablated = {}
+        if self._wants(Splice):
+            for place, hookpoint in enumerate(hookpoints):
+                progress(f"ablations of {hookpoint}")
+                mean = x[place].mean(dim=0)
+                ablated[hookpoint] = interventions.ablations(network, blocks["score"], layers[place], mean)
+        score = Tokens.of(blocks["score"])
+        return Hidden(
+            network,
+            blocks["score"],
+            score,
+            Tokens.of(blocks["explain"]),
+            dict(zip(hookpoints, x, strict=True)),
+            dict(zip(hookpoints, first, strict=True)),
+            dict(zip(hookpoints, explain, strict=True)),
+            _rows_of(score.places, where),
+            dict(zip(hookpoints, swapped, strict=True)),
+            ablated,
+            blocks["score"].tokens.shape[1],
+        )
+
+    def score(self, hidden: Hidden, hookpoint: str, featurizer: ScoredFeaturizer, keys: Keys) -> Scored:
+        """All metrics of one cell."""
+        x = hidden.x[hookpoint]
+        latents = featurizer.encode(x)
+        codes = csr(latents, featurizer.n_latents)
+        xhat = featurizer.decode(latents) if featurizer.decodes else None
+        sparsity = Sparsity.of(codes)
+        order = keys.rng("latents").permutation(featurizer.n_latents)
+        drawn = order[sparsity.alive[order]][: self.latents]
+        z = codes[:, drawn].tocsr()
+        vectors, why_not = _directions(featurizer, drawn, keys)
+        values = {
+            **sparsity.values(),
+            **self._reconstruction(x, xhat),
+            **self._splice(hidden, hookpoint, xhat),
+            **self._causal(hidden, hookpoint, z, vectors, why_not, keys),
+            **self._context(hidden, hookpoint, featurizer, drawn, z),
+            **_token_regression(hidden, z),
+            **PositionCounts.of(hidden.score.places[:, 1], z, hidden.block).values(),
+        }
+        spread, windows = _token_distribution(hidden, hookpoint, featurizer, drawn, keys)
+        values |= spread
+        if not len(drawn):
+            none = undefined("no latent is alive on the score split")
+            values |= {name: none for name, value in values.items() if value.per_latent is not None}
+        return Scored(
+            {name: values[name] for name in self.metrics if name in registry.METRICS},
+            _table(drawn, sparsity, z, windows, values),
+            {
+                "score_tokens": len(x),
+                "n_latents": featurizer.n_latents,
+                "alive": int(sparsity.alive.sum()),
+                "dead": int((sparsity.firings == 0).sum()),
+                "drawn": len(drawn),
+                "first_token_norm_ratio": float(hidden.first[hookpoint].norm(dim=1).mean() / x.norm(dim=1).mean()),
+                **_first_token(hidden.first[hookpoint], featurizer),
+            },
+            _shared(codes, drawn, sparsity, featurizer),
+        )
+
+    def _wants(self, family: type) -> bool:
+        return any(
+            registry.resolve(registry.METRICS[name]) is family for name in self.metrics if name in registry.METRICS
+        )
+
+    def _reconstruction(self, x: Tensor, xhat: Tensor | None) -> dict[str, Value]:
+        if xhat is None:
+            return _all_undefined(Reconstruction, NO_DECODER)
+        mean, total = x.mean(dim=0, dtype=torch.float64), Reconstruction()
+        for place in range(0, len(x), 8192):
+            total += Reconstruction.of(x[place : place + 8192], xhat[place : place + 8192], mean)
+        return total.values()
+
+    def _splice(self, hidden: Hidden, hookpoint: str, xhat: Tensor | None) -> dict[str, Value]:
+        if not self._wants(Splice):
+            return {}
+        if xhat is None:
+            return _all_undefined(Splice, NO_DECODER)
+        clean, zero, mean = hidden.ablations[hookpoint]
+        changed = interventions.spliced(hidden.network, hidden.score_blocks, layer_of(hookpoint), xhat)
+        return Splice(clean, changed, zero, mean).values()
+
+    def _causal(
+        self,
+        hidden: Hidden,
+        hookpoint: str,
+        z: sparse.csr_array,
+        vectors: Tensor | None,
+        why_not: str,
+        keys: Keys,
+    ) -> dict[str, Value]:
+        if not self._wants(causal.CausalEffect):
+            return {}
+        if vectors is None:
+            return _all_undefined(causal.CausalEffect, why_not)
+        events = _events(hidden, z, vectors, keys)
+        removed, random = interventions.removals(
+            hidden.network, hidden.score_blocks, layer_of(hookpoint), hidden.score.places, events
+        )
+        return causal.CausalEffect.of(events.latents, removed, random, z.shape[1]).values()
+
+    def _context(
+        self,
+        hidden: Hidden,
+        hookpoint: str,
+        featurizer: ScoredFeaturizer,
+        drawn: NDArray[np.int64],
+        z: sparse.csr_array,
+    ) -> dict[str, Value]:
+        if not self._wants(ContextSensitivity):
+            return {}
+        if not len(hidden.swapped_rows):
+            return _all_undefined(ContextSensitivity, "no two full blocks of different documents")
+        swapped = csr(featurizer.encode(hidden.x_swapped[hookpoint]), featurizer.n_latents)[:, drawn]
+        return ContextSensitivity.of(z[hidden.swapped_rows], swapped.tocsr()).values()
+
+
+def csr(latents: Latents, n_latents: int) -> sparse.csr_array:
+    """Codes [token, n_latents] with positive entries only, from the padded form."""
+    values, indices = latents.values.float().numpy(), latents.indices.numpy()
+    active = values > 0
+    indptr = np.concatenate([[0], active.sum(axis=1).cumsum()])
+    codes = sparse.csr_array((values[active], indices[active], indptr), shape=(len(values), n_latents))
+    codes.sum_duplicates()
+    return codes
+
+
+def directions_of(featurizer: ScoredFeaturizer, ids: NDArray[np.int64]) -> Float[Tensor, "latent d_model"]:
+    """decode(e_j) - decode(0) of each latent."""
+    one = Latents(torch.ones(len(ids), 1), torch.from_numpy(ids.astype(np.int64))[:, None])
+    return featurizer.decode(one) - _bias(featurizer)
+
+
+def _shared(
+    codes: sparse.csr_array, drawn: NDArray[np.int64], sparsity: Sparsity, featurizer: ScoredFeaturizer
+) -> Shared:
+    directions = directions_of(featurizer, np.flatnonzero(sparsity.alive)) if featurizer.decodes else None
+    return Shared(codes[:JOIN_TOKENS], drawn, directions)
+
+
+def _bias(featurizer: ScoredFeaturizer) -> Tensor:
+    return featurizer.decode(Latents(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.long)))
+
+
+def _directions(featurizer: ScoredFeaturizer, drawn: NDArray[np.int64], keys: Keys) -> tuple[Tensor | None, str]:
+    """Directions of the drawn latents, or None and the reason: decode must be linear to a thousandth."""
+    if not featurizer.decodes:
+        return None, NO_DECODER
+    if not len(drawn):
+        return torch.empty(0, 0), ""
+    vectors = directions_of(featurizer, drawn)
+    rng = keys.rng("linearity")
+    pairs = rng.integers(len(drawn), size=(32, 2))
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    weights = torch.from_numpy(rng.uniform(0.5, 2.0, size=pairs.shape)).float()
+    mixed = featurizer.decode(Latents(weights, torch.from_numpy(drawn[pairs]))) - _bias(featurizer)
+    expected = (weights[:, :, None] * vectors[torch.from_numpy(pairs)]).sum(dim=1)
+    error = float((mixed - expected).norm() / expected.norm().clamp(min=1e-30)) if len(pairs) else 0.0
+    if error > LINEARITY:
+        return None, f"decode is not linear: mixtures of two latents are off by {error:.2g}, more than {LINEARITY}"
+    return vectors, ""
+
+
+def _events(hidden: Hidden, z: sparse.csr_array, vectors: Tensor, keys: Keys) -> Events:
+    """Up to 30 active positions per latent by one keyed priority per token; only positions with a next token."""
+    last = hidden.score_blocks.lengths[hidden.score.places[:, 0]] - 1
+    predicts = hidden.score.places[:, 1] < last
+    priority = keys.rng("causal positions").random(len(predicts))
+    columns = z.tocsc()
+    rows: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    latents: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    for latent in range(z.shape[1]):
+        active = columns.indices[columns.indptr[latent] : columns.indptr[latent + 1]]
+        active = active[predicts[active]]
+        chosen = active[np.argsort(priority[active], kind="stable")[: causal.POSITIONS]]
+        rows.append(chosen.astype(np.int64))
+        latents.append(np.full(len(chosen), latent, np.int64))
+    row, owner = np.concatenate(rows), np.concatenate(latents)
+    if not len(row):
+        return Events(row, owner, torch.empty(0, 0), torch.empty(0, 0))
+    strength = torch.from_numpy(np.asarray(z[row, owner])).float()
+    removed = strength[:, None] * vectors[torch.from_numpy(owner)]
+    draw = keys.rng("causal directions").standard_normal((len(row), vectors.shape[1]), dtype=np.float32)
+    random = torch.nn.functional.normalize(torch.from_numpy(draw), dim=1) * removed.norm(dim=1, keepdim=True)
+    return Events(row, owner, removed, random)
+
+
+def _token_regression(hidden: Hidden, z: sparse.csr_array) -> dict[str, Value]:
+    tokens = hidden.score
+    vocab = int(hidden.network.model.config.vocab_size)
+    dense = np.asarray(z.todense(), dtype=np.float32)
+    return TokenRegression.of(tokens.ids, tokens.previous, tokens.documents, dense, vocab).values()
+
+
+def _token_distribution(
+    hidden: Hidden, hookpoint: str, featurizer: ScoredFeaturizer, drawn: NDArray[np.int64], keys: Keys
+) -> tuple[dict[str, Value], NDArray[np.int64]]:
+    z = csr(featurizer.encode(hidden.x_explain[hookpoint]), featurizer.n_latents)[:, drawn].tocsc()
+    per_block = -(-hidden.block // examples.WINDOW_TOKENS)
+    block, position = hidden.explain.places.T
+    windows = block * per_block + position // examples.WINDOW_TOKENS
+    priorities = keys.rng("windows").random(int(windows.max()) + 1)
+    shown = examples.explainer_tokens(z, windows, priorities)
+    shape = (len(drawn), int(hidden.network.model.config.vocab_size))
+    ids = hidden.explain.ids[shown.rows]
+    return TokenDistribution.of(shown.latents, ids, shown.weights, shape).values(), shown.windows
+
+
+def _first_token(x: Tensor, featurizer: ScoredFeaturizer) -> dict[str, float]:
+    if not featurizer.decodes:
+        return {}
+    error = (x - featurizer.decode(featurizer.encode(x))).square().sum()
+    return {"first_token_relative_error": float(error / x.square().sum().clamp(min=1e-30))}
+
+
+def _table(
+    drawn: NDArray[np.int64],
+    sparsity: Sparsity,
+    z: sparse.csr_array,
+    windows: NDArray[np.int64],
+    values: dict[str, Value],
+) -> pd.DataFrame:
+    mass = sparsity.mass[drawn]
+    columns = {
+        "latent": drawn,
+        "rate": sparsity.rates[drawn],
+        "mean_activation": mass / np.maximum(sparsity.firings[drawn], 1),
+        "explainer_windows": windows,
+    }
+    per_latent = {name: value.per_latent for name, value in values.items() if value.per_latent is not None}
+    return pd.DataFrame(columns | per_latent)
+
+
+def _rows_of(places: NDArray[np.int64], where: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Token rows of (block, position) pairs; every pair is present."""
+    width = int(places[:, 1].max()) + 1
+    return np.searchsorted(places[:, 0] * width + places[:, 1], where[:, 0] * width + where[:, 1])
+
+
+def _all_undefined(family: type, reason: str) -> dict[str, Value]:
+    return {name: undefined(reason) for name, target in registry.METRICS.items() if registry.resolve(target) is family}

@@ -1,0 +1,1 @@
+"""The untrusted half: everything of the harness that runs in a method's process. Imports the api alone."""

@@ -1,0 +1,113 @@
+"""Fork server: imports torch and touches no tensor, then forks one worker per request.
+
+`python -m benchmark.worker FD`: FD is a Unix socket. A request {"op": "fork", "log": path} carries the worker's own
+socket as a file descriptor; {"op": "wait", "pid": n} answers how a worker ended. When the harness goes away the socket
+closes and every worker is killed. A worker outlives neither side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import numpy  # noqa: F401  imported before the fork, so that workers start with it
+import safetensors.torch  # noqa: F401
+
+from benchmark.worker import frames
+from benchmark.worker.session import Session
+
+_PR_SET_PDEATHSIG = 1
+
+
+def serve(control: socket.socket) -> None:
+    """Answer the harness until it closes the control socket."""
+    workers: set[int] = set()
+    while True:
+        text, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
+        if not text:
+            break
+        request = json.loads(text)
+        if request["op"] == "fork":
+            pid = os.fork()
+            if pid == 0:
+                control.close()
+                _work(socket.socket(fileno=descriptors[0]), request["log"])
+            os.close(descriptors[0])
+            workers.add(pid)
+            control.sendall(json.dumps({"pid": pid}).encode())
+        else:
+            workers.discard(request["pid"])
+            control.sendall(json.dumps({"status": _ended(request["pid"])}).encode())
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _work(channel: socket.socket, log: str) -> NoReturn:
+    status = 1
+    try:
+        _die_with_parent()
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        run(channel)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def run(channel: socket.socket) -> None:
+    """Answer requests until the harness closes the channel; an exception of the method is an answer too."""
+
+    def fetch(stream: str, number: int) -> Path:
+        frames.send(channel, {"op": "chunk", "stream": stream, "number": number})
+        reply, _ = frames.receive(channel)
+        return Path(reply["path"])
+
+    session = Session(fetch)
+    while True:
+        try:
+            header, tensors = frames.receive(channel)
+        except frames.Closed:
+            return
+        try:
+            answer, found = session.handle(header, tensors)
+        except frames.Closed:
+            return
+        except Exception as error:
+            traceback.print_exc()
+            frames.send(channel, {"op": "error", "type": type(error).__name__, "message": str(error)})
+        else:
+            frames.send(channel, {"op": "done", **answer}, found)
+
+
+def _ended(pid: int) -> int | None:
+    """Exit code of a worker, negative for a signal; one that does not end within five seconds is killed."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,120 @@
+"""One method, fitted and then asked: the same object serves a forked worker and, for debugging, the harness itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import resource
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.api import Checked, Decoder, FitJob, JointFeatureMethod, Latents, Persistent
+from benchmark.worker.stream import ChunkedStream
+
+Fetch = Callable[[str, int], Path]
+Reply = tuple[dict[str, Any], dict[str, Tensor]]
+
+
+class Session:
+    """State of one worker; `handle` answers one request. `fetch(stream, number)` gives the file of a chunk."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._featurizers: list[Any] = []
+        self._class: Any = None
+        self._device = torch.device("cpu")
+
+    def handle(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        """Answer one request; what the method raises comes through."""
+        reply: Reply = getattr(self, f"_on_{header['op']}")(header, tensors)
+        return reply
+
+    def _on_open(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        self._device = torch.device(header["device"])
+        if header["threads"]:
+            torch.set_num_threads(header["threads"])
+        self._class = load_class(Path(header["folder"]), header["entry"])
+        return {"joint": issubclass(self._class, JointFeatureMethod), "persistent": hasattr(self._class, "load")}, {}
+
+    def _on_check(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        method = self._class(**header["settings"])
+        if isinstance(method, Checked):
+            method.check(header["d_model"])
+        return {}, {}
+
+    def _on_fit(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        streams = {spec["id"]: self._stream(spec) for spec in header["streams"]}
+        jobs = [FitJob(streams[job["stream"]], job["seed"], job["settings"]) for job in header["jobs"]]
+        first = jobs[0]
+        seed_everything(first.seed)
+        method = self._class(**first.settings)
+        if header["scope"] == "model":
+            found = method.fit({spec["hookpoint"]: streams[spec["id"]] for spec in header["streams"]}, seed=first.seed)
+            self._featurizers = [found[hookpoint] for hookpoint in header["hookpoints"]]
+        elif len(jobs) > 1:
+            self._featurizers = list(method.fit_many(jobs))
+        else:
+            self._featurizers = [method.fit(first.stream, seed=first.seed)]
+        if len(self._featurizers) != len(header["hookpoints"]):
+            raise ValueError(f"{len(self._featurizers)} featurizers came back for {len(header['hookpoints'])} jobs")
+        return self._described(), {}
+
+    def _on_load(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        self._featurizers = [self._class.load(Path(folder)) for folder in header["folders"]]
+        return self._described(), {}
+
+    def _on_save(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        self._featurizers[header["index"]].save(Path(header["folder"]))
+        return {}, {}
+
+    @torch.no_grad()
+    def _on_encode(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        values, indices = self._featurizers[header["index"]].encode(tensors["x"].to(self._device))
+        return {}, {"values": values.detach().cpu(), "indices": indices.detach().cpu()}
+
+    @torch.no_grad()
+    def _on_decode(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        latents = Latents(tensors["values"].to(self._device), tensors["indices"].to(self._device))
+        return {}, {"x": self._featurizers[header["index"]].decode(latents).detach().cpu()}
+
+    def _stream(self, spec: dict[str, Any]) -> ChunkedStream:
+        return ChunkedStream(spec, lambda number: self._fetch(spec["id"], number), self._device)
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            "n_latents": [int(featurizer.n_latents) for featurizer in self._featurizers],
+            "decodes": [isinstance(featurizer, Decoder) for featurizer in self._featurizers],
+            "persistent": all(isinstance(featurizer, Persistent) for featurizer in self._featurizers),
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
+
+
+def load_class(folder: Path, entry: str) -> Any:
+    """The class `entry` of `method.py` in a folder; sibling modules of the method import by their own names."""
+    name = f"method_{folder.name}"
+    spec = importlib.util.spec_from_file_location(name, folder / "method.py", submodule_search_locations=[str(folder)])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{folder} has no method.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, entry):
+        raise ImportError(f"{folder}/method.py has no class {entry!r}: it has {', '.join(_public(vars(module)))}")
+    return getattr(module, entry)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators, for trainers of libraries that draw from them."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _public(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if name[0].isupper())

@@ -1,0 +1,1 @@
+"""From records to tables: pure, so that rendering twice gives the same bytes."""

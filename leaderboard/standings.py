@@ -1,0 +1,129 @@
+"""Records to rows: the score of each variant and the raw gap to each null. Pure.
+
+S(variant, replicate) is the mean over hookpoints and method seeds, equal weights; a replicate counts for a variant when
+all its cells are there and defined. The spread is the standard deviation over replicates. Gaps are trained minus null,
+paired by replicate, in the metric's own direction. Intervals and verdicts are the null gap's, and join it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from benchmark import registry
+from benchmark.records import Join, Record
+
+KEYS = ["suite", "subject", "method", "label", "metric"]
+ALL = "all"
+
+
+class Score(NamedTuple):
+    """Mean and standard deviation over `replicates` replicates; None where there is none."""
+
+    mean: float | None
+    spread: float | None
+    replicates: int
+
+
+class Row(NamedTuple):
+    """One method with one setting under one metric, for one hookpoint or for all of them together."""
+
+    suite: str
+    subject: str
+    method: str
+    label: str
+    metric: str
+    hookpoint: str
+    scores: dict[str, Score]
+    gaps: dict[str, Score]
+    reasons: tuple[str, ...]
+
+
+def rows(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[Row]:
+    """All rows, in an order that depends on their keys alone; of a row's older settings only the records say."""
+    frame = long(records, joins)
+    found = []
+    for key, part in frame.groupby(KEYS, sort=True):
+        named = dict(zip(KEYS, map(str, key if isinstance(key, tuple) else (key,)), strict=True))
+        for hookpoint in [ALL, *sorted(part["hookpoint"].unique(), key=_natural)]:
+            chosen = part if hookpoint == ALL else part[part["hookpoint"] == hookpoint]
+            found.append(_row(named, hookpoint, chosen))
+    return found
+
+
+def long(records: Iterable[Record], joins: Iterable[Join] = ()) -> pd.DataFrame:
+    """One line per cell and metric: keys, variant, replicate, method_seed, hookpoint, value (NaN) and reason."""
+    lines = [
+        {
+            **_keys(record),
+            "metric": name,
+            "value": metric.value,
+            "reason": metric.reason if metric.value is None else None,
+        }
+        for record in records
+        if record.status == "scored"
+        for name, metric in record.metrics.items()
+    ]
+    lines += [
+        {
+            **_keys(join),
+            "metric": join.metric,
+            "value": join.value,
+            "reason": join.reason if join.value is None else None,
+        }
+        for join in joins
+    ]
+    columns = [*KEYS, "variant", "replicate", "method_seed", "hookpoint", "value", "reason"]
+    frame = pd.DataFrame(lines, columns=columns)
+    return frame.astype({"value": float}).sort_values(columns[:-2], ignore_index=True, kind="stable")
+
+
+def _row(key: dict[str, str], hookpoint: str, part: pd.DataFrame) -> Row:
+    scores = _per_replicate(part)
+    gaps = {}
+    if "trained" in scores:
+        sign = 1 if registry.HIGHER_IS_BETTER.get(key["metric"], True) else -1
+        for null in registry.NULLS:
+            if null in scores:
+                gaps[null] = _score(sign * (scores["trained"] - scores[null]).dropna())
+    return Row(
+        **key,
+        hookpoint=hookpoint,
+        scores={variant: _score(scores[variant].dropna()) for variant in _ordered(scores)},
+        gaps=gaps,
+        reasons=tuple(sorted(set(part["reason"].dropna()))),
+    )
+
+
+def _per_replicate(part: pd.DataFrame) -> pd.DataFrame:
+    """S[replicate, variant]: NaN where a cell is missing or undefined."""
+    cells = part.groupby(["variant", "replicate", "hookpoint", "method_seed"])["value"].mean()
+    wanted = part.groupby(["hookpoint", "method_seed"]).ngroups
+    grouped = cells.groupby(["variant", "replicate"])
+    means = grouped.mean().where(grouped.count() == wanted)
+    return means.unstack("variant")
+
+
+def _score(values: pd.Series) -> Score:
+    count = len(values)
+    return Score(
+        float(values.mean()) if count else None,
+        float(values.std(ddof=1)) if count > 1 else None,
+        count,
+    )
+
+
+def _ordered(scores: pd.DataFrame) -> list[str]:
+    return [variant for variant in registry.VARIANTS if variant in scores]
+
+
+def _keys(entry: Record | Join) -> dict[str, object]:
+    fields = ("suite", "subject", "method", "label", "variant", "replicate", "method_seed", "hookpoint")
+    return {field: getattr(entry.where, field) for field in fields}
+
+
+def _natural(hookpoint: str) -> tuple[str, int]:
+    name, _, number = hookpoint.partition(".")
+    return name, int(number or 0)
