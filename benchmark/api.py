@@ -55,6 +55,7 @@ class Decoder(Protocol):
         ...
 
 
+@runtime_checkable
 class ActivationStream(Protocol):
     """Activations of one hookpoint as the model makes them, re-iterable, shuffled token by token, on `device`."""
 
@@ -67,6 +68,7 @@ class ActivationStream(Protocol):
         ...
 
 
+@runtime_checkable
 class FeatureMethod(Protocol):
     """Contract of the features track, `scope = "hookpoint"`."""
 
@@ -75,6 +77,7 @@ class FeatureMethod(Protocol):
         ...
 
 
+@runtime_checkable
 class ModelFeatureMethod(Protocol):
     """Contract of the features track, `scope = "model"`: one fit sees all hookpoints, and may share everything."""
 

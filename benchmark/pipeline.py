@@ -97,9 +97,9 @@ def run(suite: Suite, method: Method, rows: list[Row], store: Store, isolation: 
         BadInput: before any compute, when something is known to fail.
     """
     store.check()
-    builtin.ensure(list(suite.subject.replicates.values()), store.root / "subjects", reporter.say)
-    planned = plan.make(suite, method, rows, store, download=True)
     with closing(ISOLATION[isolation]()) as executor:
+        builtin.ensure(list(suite.subject.replicates.values()), store.root / "subjects", reporter.say)
+        planned = plan.make(suite, method, rows, store, download=True)
         joint = _check_settings(planned, executor, store)
         blocks = _blocks(planned, store, reporter)
         track = FeaturesTrack(suite.metrics, suite.latents)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -75,7 +75,7 @@ class FittedSAE:
         (folder / "sae.json").write_text(json.dumps({"k": self.k}) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path) -> FittedSAE:
         return cls(
             Parameters(**load_file(folder / "sae.safetensors")), json.loads((folder / "sae.json").read_text())["k"]
         )

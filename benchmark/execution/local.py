@@ -54,6 +54,8 @@ class ForkedWorker:
     def close(self) -> None:
         self._channel.close()
         self._server.wait(self.pid)
+        if self._log.is_file() and not self._log.stat().st_size:
+            self._log.unlink()
 
     def _fate(self, header: Mapping[str, Any]) -> str:
         self._channel.close()
@@ -63,28 +65,38 @@ class ForkedWorker:
 
 
 class ForkServer:
-    """Executor with one server process per method environment; started on first use."""
+    """Executor with one server process per method environment.
+
+    The server imports torch while the harness goes on. Its threads wait passively: harness and worker take turns, and
+    threads that spin while the other side works would take its cores.
+    """
 
     isolation = "process"
 
     def __init__(self, python: str = sys.executable) -> None:
-        self._python = python
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
         self._ended: dict[int, int | None] = {}
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [python, "-m", "benchmark.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd=Path(__file__).parents[2],
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
+            )
 
     def start(self, chunks: Chunks, log: Path) -> ForkedWorker:
-        control = self._control or self._launch()
         log.parent.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         with theirs:
             request = json.dumps({"op": "fork", "log": str(log)}).encode()
-            socket.send_fds(control, [request], [theirs.fileno()])
+            socket.send_fds(self._control, [request], [theirs.fileno()])
             return ForkedWorker(self, ours, int(self._answer()["pid"]), chunks, log)
 
     def wait(self, pid: int) -> int | None:
         """How a worker ended, negative for a signal; None when the server is gone."""
-        if pid not in self._ended and self._control is not None:
+        if pid not in self._ended:
             try:
                 self._control.sendall(json.dumps({"op": "wait", "pid": pid}).encode())
                 self._ended[pid] = self._answer()["status"]
@@ -93,28 +105,10 @@ class ForkServer:
         return self._ended.get(pid)
 
     def close(self) -> None:
-        if self._control is not None:
-            self._control.close()
-        if self._process is not None:
-            self._process.wait()
-        self._control = self._process = None
-
-    def _launch(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [self._python, "-m", "benchmark.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd=Path(__file__).parents[2],
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-        self._control = ours
-        return ours
+        self._control.close()
+        self._process.wait()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._control is not None
         text = self._control.recv(1 << 16)
         if not text:
             raise MethodError("the worker server is gone: see its message above")

@@ -12,13 +12,9 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from benchmark import keyed
+from benchmark.models import parameters
 
 STATED = "N(0, initializer_range) for weights and embeddings, biases 0, layer norms 1; PCG64 keyed by tensor name"
-
-
-def is_norm(name: str) -> bool:
-    """Whether a parameter belongs to a layer norm, by GPT-NeoX's naming."""
-    return "layernorm" in name or "layer_norm" in name
 
 
 def step0(config: GPTNeoXConfig, seed: int) -> GPTNeoXForCausalLM:
@@ -36,8 +32,8 @@ def seeded(seed: int) -> Callable[[str], np.random.Generator]:
 @torch.no_grad()
 def draw(model: GPTNeoXForCausalLM, rng: Callable[[str], np.random.Generator]) -> None:
     """Initialise `model` in place as `STATED`."""
-    for name, parameter in model.named_parameters():
-        if is_norm(name):
+    for name, parameter in parameters.named(model):
+        if parameters.is_norm(name):
             parameter.fill_(1.0 if name.endswith("weight") else 0.0)
         elif name.endswith("bias"):
             parameter.zero_()

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import GPTNeoXForCausalLM
 
 from benchmark import keyed, registry
-from benchmark.models import initialise
+from benchmark.models import initialise, parameters
 from benchmark.models.network import Network
 from benchmark.models.pythia import weight_hash
 
@@ -61,17 +61,12 @@ def rerandomized(model: GPTNeoXForCausalLM, rng: TensorRng) -> Network:
 
 def rerandomized_keep_embeddings(model: GPTNeoXForCausalLM, rng: TensorRng) -> Network:
     """As `rerandomized`, with embed_in and embed_out kept."""
-    return Network(_redrawn(model, rng, is_embedding))
+    return Network(_redrawn(model, rng, parameters.is_embedding))
 
 
 def noise_embeddings(model: GPTNeoXForCausalLM, rng: TensorRng) -> Network:
     """Control: trained weights, input embeddings that carry no token."""
     return Network(model, noise=int(rng("noise").integers(1 << 62)))
-
-
-def is_embedding(name: str) -> bool:
-    """Whether a parameter is the input or the output embedding."""
-    return "embed_in" in name or "embed_out" in name
 
 
 def gate(kind: str, original: GPTNeoXForCausalLM, network: Network, *, own_step0: bool = False) -> dict[str, object]:
@@ -88,7 +83,9 @@ def gate(kind: str, original: GPTNeoXForCausalLM, network: Network, *, own_step0
     if kind == registry.CONTROL:
         figures |= _gate_noise(network)
     if kind.startswith("rerandomized"):
-        figures |= _gate_redrawn(original, network.model, keep=is_embedding if "keep" in kind else lambda name: False)
+        figures |= _gate_redrawn(
+            original, network.model, keep=parameters.is_embedding if "keep" in kind else lambda name: False
+        )
     if kind == "step0":
         figures |= _gate_step0(network.model, own_step0)
     return figures
@@ -97,7 +94,7 @@ def gate(kind: str, original: GPTNeoXForCausalLM, network: Network, *, own_step0
 def _redrawn(model: GPTNeoXForCausalLM, rng: TensorRng, keep: Callable[[str], bool]) -> GPTNeoXForCausalLM:
     fresh = copy.deepcopy(model)
     with torch.no_grad():
-        for name, parameter in fresh.named_parameters():
+        for name, parameter in parameters.named(fresh):
             if _kept_because(name, parameter, keep) is None:
                 mean, std = _moments(parameter)
                 draw = rng(name).standard_normal(tuple(parameter.shape), dtype="float32")
@@ -106,7 +103,7 @@ def _redrawn(model: GPTNeoXForCausalLM, rng: TensorRng, keep: Callable[[str], bo
 
 
 def _kept_because(name: str, tensor: Tensor, keep: Callable[[str], bool]) -> str | None:
-    if initialise.is_norm(name):
+    if parameters.is_norm(name):
         return "layer norm"
     if keep(name):
         return "embedding"
@@ -126,12 +123,12 @@ def _gate_redrawn(
     tied = original.get_input_embeddings().weight is original.get_output_embeddings().weight
     still = model.get_input_embeddings().weight is model.get_output_embeddings().weight
     _require(tied == still, "embeddings are tied in one of original and null only")
-    pairs = dict(original.named_parameters())
+    pairs = dict(parameters.named(original))
     reasons = {name: _kept_because(name, tensor, keep) for name, tensor in pairs.items()}
     redrawn = [name for name, reason in reasons.items() if reason is None]
     bound = _bound(len(redrawn))
     worst = {"mean_z": 0.0, "std_z": 0.0, "correlation_z": 0.0}
-    for name, tensor in model.named_parameters():
+    for name, tensor in parameters.named(model):
         if reasons[name] is not None:
             _require(torch.equal(tensor, pairs[name]), f"{name} should be kept ({reasons[name]}) and is not")
             continue
@@ -163,8 +160,8 @@ def _distances(drawn: Tensor, original: Tensor) -> dict[str, float]:
 
 def _gate_step0(model: GPTNeoXForCausalLM, own: bool) -> dict[str, object]:
     weights = {}
-    for name, parameter in model.named_parameters():
-        if initialise.is_norm(name):
+    for name, parameter in parameters.named(model):
+        if parameters.is_norm(name):
             expected = 1.0 if name.endswith("weight") else 0.0
             _require(bool((parameter == expected).all()), f"{name} of step-0 is not {expected:.0f} everywhere")
         elif name.endswith("bias"):

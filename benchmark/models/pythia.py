@@ -20,6 +20,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 
 from benchmark import keyed
 from benchmark.errors import BadInput, unknown
+from benchmark.models import parameters
 
 _PROSE = ["*.json", "*.txt"]
 
@@ -95,7 +96,7 @@ def weight_hash(model: GPTNeoXForCausalLM) -> str:
     Quantising keeps the hash of a drawn null the same where platforms differ in the last bit.
     """
     total = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
+    for name, parameter in sorted(parameters.named(model), key=lambda pair: pair[0]):
         values = parameter.detach().float().cpu()
         scale = float(values.abs().max()) or 1.0
         steps = (values * (4096 / scale)).round().to(torch.int16)

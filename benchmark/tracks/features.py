@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,7 @@ VERSION = 1
 NO_DECODER = "the method does not decode"
 
 
+@runtime_checkable
 class ScoredFeaturizer(Protocol):
     """A fitted featurizer as scoring sees it."""
 

@@ -20,6 +20,7 @@ from typing import NoReturn
 
 import numpy  # noqa: F401  imported before the fork, so that workers start with it
 import safetensors.torch  # noqa: F401
+import torch._dynamo  # noqa: F401  torch.optim imports it on first use, which costs a second in every worker
 
 from benchmark.worker import frames
 from benchmark.worker.session import Session

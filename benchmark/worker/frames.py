@@ -29,7 +29,8 @@ def send(channel: socket.socket, header: Mapping[str, Any], tensors: Mapping[str
     head = json.dumps(header).encode()
     try:
         channel.sendall(_PREFIX.pack(len(head), len(body)) + head)
-        channel.sendall(body)
+        if body:
+            channel.sendall(body)
     except OSError as error:
         raise Closed(str(error)) from error
 

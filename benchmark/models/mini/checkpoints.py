@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
+from benchmark.models import parameters
+
 
 def save_revision(folder: Path, step: int, model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     """Write `folder/step<N>` in one step: config, weights and tokenizer."""
@@ -25,7 +27,7 @@ def save_state(
 ) -> None:
     """Keep weights, Adam moments, step and loss curve in `folder/state`."""
     tensors = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters.named(model):
         tensors[name] = parameter.detach()
         tensors |= {f"{name}:{key}": optimizer.state[parameter][key] for key in ("exp_avg", "exp_avg_sq")}
     temporary = folder / "state.tmp"
@@ -43,7 +45,7 @@ def resume(folder: Path, model: GPTNeoXForCausalLM, optimizer: torch.optim.Optim
     step = int(json.loads((folder / "state" / "state.json").read_text())["step"])
     tensors = load_file(folder / "state" / "state.safetensors", device=str(model.device))
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in parameters.named(model):
             parameter.copy_(tensors[name])
             optimizer.state[parameter] = {
                 "step": torch.tensor(float(step)),

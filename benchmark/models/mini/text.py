@@ -19,7 +19,7 @@ from benchmark.suite import Corpus
 
 END_OF_TEXT = "<|endoftext|>"
 HELD_OUT_SHARE = 0.02
-SMALLEST = 2048
+SMALLEST = 512
 Log = Callable[[str], None]
 TokenIds = NDArray[np.uint16]
 

@@ -1,0 +1,84 @@
+"""Shapes are checked at run time here, and a tiny subject is trained once for all tests."""
+
+from __future__ import annotations
+
+from jaxtyping import install_import_hook
+
+CHECKED = ["benchmark.metrics", "benchmark.models", "benchmark.tracks", "baselines.topk_sae.method"]
+hook = install_import_hook(CHECKED, "beartype.beartype")
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.models.mini.train import Recipe, train
+from benchmark.suite import Corpus, Suite
+
+RECIPE = Recipe(layers=2, d_model=32, heads=2, vocab=384, context=64, batch=8, tokens=60_000)
+REVISION = f"step{RECIPE.steps}"
+SENTENCES = Corpus(source="built-in:sentences")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(2, before))
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two training seeds of a two-layer GPT-NeoX, each with step0 and a trained revision, in the hub's layout."""
+    folder = tmp_path_factory.mktemp("subjects")
+    train(SENTENCES, folder, [0, 1], RECIPE, [], lambda text: None)
+    return folder
+
+
+@pytest.fixture
+def tiny(subjects: Path) -> dict[str, Any]:
+    """A suite on the tiny subject, as the plain values of its TOML."""
+    return {
+        "name": "tiny",
+        "summary": "for tests",
+        "subject": {
+            "name": "tiny-neox",
+            "revision": REVISION,
+            "replicates": {0: str(subjects / "seed0"), 1: str(subjects / "seed1")},
+        },
+        "corpus": {"source": "built-in:sentences:1"},
+        "tokens": {"fit": 20_000, "explain": 3_000, "score": 3_000, "block": 64},
+        "stream": {"shuffle_tokens": 8_192},
+        "hookpoints": ["layers.0", "layers.1"],
+        "latents": 20,
+        "methods": {"topk_sae": [{"expansion_factor": 4, "k": 4, "batch_size": 512}]},
+    }
+
+
+@pytest.fixture
+def suite(tiny: dict[str, Any]) -> Suite:
+    return Suite.model_validate(tiny)
+
+
+class Silent:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def cells(self, done: int, total: int) -> None:
+        pass
+
+    def step(self, text: str, done: int, total: int) -> None:
+        pass
+
+
+@pytest.fixture
+def silent() -> Silent:
+    return Silent()

@@ -1,0 +1,87 @@
+"""Finding checkpoints: local folders, a hub cache, and everything that must be refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+
+from benchmark.errors import BadInput
+from benchmark.models import pythia
+from tests.conftest import REVISION
+
+
+def test_local_revisions_are_told_apart(subjects: Path) -> None:
+    trained = pythia.locate(str(subjects / "seed0"), REVISION)
+    first = pythia.step0_of(trained)
+    assert first is not None
+    assert pythia.fingerprint(trained) != pythia.fingerprint(first)
+    device = torch.device("cpu")
+    models = [pythia.load(checkpoint, torch.float32, device) for checkpoint in (trained, first)]
+    assert pythia.weight_hash(models[0]) != pythia.weight_hash(models[1])
+
+
+def test_fingerprint_follows_content_and_not_names(subjects: Path, tmp_path: Path) -> None:
+    shutil.copytree(subjects / "seed0" / REVISION, tmp_path / "elsewhere" / "v1")
+    here, there = pythia.locate(str(subjects / "seed0"), REVISION), pythia.locate(str(tmp_path / "elsewhere"), "v1")
+    assert pythia.fingerprint(here) == pythia.fingerprint(there)
+
+
+def test_hub_cache_offline(subjects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub id resolves through refs and snapshots of the hub's cache, and a revision that is absent is refused."""
+    home = tmp_path / "models--EleutherAI--tiny-neox"
+    for commit, revision in (("a" * 40, REVISION), ("b" * 40, "step0")):
+        (home / "refs").mkdir(parents=True, exist_ok=True)
+        (home / "refs" / revision).write_text(commit)
+        shutil.copytree(subjects / "seed0" / revision, home / "snapshots" / commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(pythia, "snapshot_download", cached(tmp_path))
+    trained = pythia.locate("EleutherAI/tiny-neox", REVISION)
+    assert trained.folder.name == "a" * 40
+    assert pythia.step0_of(trained) is not None
+    with pytest.raises(BadInput, match="step7"):
+        pythia.locate("EleutherAI/tiny-neox", "step7")
+    folder = pythia.locate(str(home), REVISION)
+    assert pythia.fingerprint(folder) == pythia.fingerprint(trained)
+
+
+def cached(cache: Path):  # type: ignore[no-untyped-def]
+    from huggingface_hub import snapshot_download
+
+    return lambda *args, **options: snapshot_download(*args, cache_dir=cache, **options | {"local_files_only": True})
+
+
+def test_a_folder_without_revisions_is_refused(subjects: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be told"):
+        pythia.locate(str(subjects / "seed0" / REVISION), "step0")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no weights"),
+        (lambda folder: (folder / "config.json").write_text("{"), "no readable config"),
+        (lambda folder: rename_kind(folder, "llama"), "not GPT-NeoX"),
+    ],
+)
+def test_unusable_checkpoints_are_refused(subjects: Path, tmp_path: Path, spoil, word: str) -> None:  # type: ignore[no-untyped-def]
+    shutil.copytree(subjects / "seed0" / REVISION, tmp_path / REVISION)
+    spoil(tmp_path / REVISION)
+    with pytest.raises(BadInput, match=word):
+        pythia.locate(str(tmp_path), REVISION)
+
+
+def rename_kind(folder: Path, kind: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": kind}))
+
+
+def test_nearest_revision_is_named(subjects: Path) -> None:
+    with pytest.raises(BadInput, match=f"did you mean '{REVISION}'"):
+        pythia.locate(str(subjects / "seed0"), REVISION + "0")

@@ -1,0 +1,102 @@
+"""The layer table: a module imports from its own layer's row or below, never above."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = ("benchmark", "baselines", "leaderboard")
+
+LOWEST = {"benchmark.errors", "benchmark.keyed", "benchmark.registry"}
+SETTINGS = LOWEST | {"benchmark.api", "benchmark.suite"}
+CELLS = SETTINGS | {"benchmark.method", "benchmark.cell"}
+MODELS = SETTINGS | {"benchmark.models", "benchmark.data"}
+TRACKS = MODELS | {"benchmark.metrics", "benchmark.autointerp", "benchmark.tracks"}
+RECORDS = LOWEST | {"benchmark.records"}
+PLAN = CELLS | TRACKS | RECORDS | {"benchmark.plan"}
+RUN = PLAN | {"benchmark.provenance", "benchmark.joins", "benchmark.execution", "benchmark.pipeline"}
+
+MAY_IMPORT = {
+    "benchmark": set(),
+    "benchmark.api": set(),
+    "benchmark.errors": set(),
+    "benchmark.keyed": set(),
+    "benchmark.registry": set(),
+    "benchmark.reporting": set(),
+    "benchmark.suite": LOWEST,
+    "benchmark.method": SETTINGS,
+    "benchmark.cell": CELLS,
+    "benchmark.records": RECORDS,
+    "benchmark.metrics": {"benchmark.metrics"},
+    "benchmark.autointerp": {"benchmark.autointerp"},
+    "benchmark.models": MODELS,
+    "benchmark.data": MODELS,
+    "benchmark.tracks": TRACKS,
+    "benchmark.worker": {"benchmark.worker", "benchmark.api"},
+    "benchmark.execution": {"benchmark.execution", "benchmark.worker", "benchmark.api"},
+    "benchmark.plan": PLAN,
+    "benchmark.provenance": PLAN,
+    "benchmark.joins": RECORDS | {"benchmark.metrics"},
+    "benchmark.pipeline": RUN,
+    "benchmark.__main__": RUN | {"benchmark.reporting", "leaderboard"},
+    "leaderboard": RECORDS | {"leaderboard"},
+    "baselines": {"benchmark.api", "baselines"},
+}
+MODULES = sorted(path for top in OURS for path in (ROOT / top).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layer(module: str) -> str:
+    return max((name for name in MAY_IMPORT if module == name or module.startswith(f"{name}.")), key=len)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_down(path: Path) -> None:
+    allowed = MAY_IMPORT[layer(name_of(path))]
+    for imported in imports(path):
+        if imported.split(".")[0] in OURS:
+            home = layer(imported)
+            assert home in allowed or home == "benchmark", f"{name_of(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_stay_short_and_never_pickle(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    assert not imports(path) & {"pickle", "dill", "cloudpickle", "joblib"}
+    assert "torch.load(" not in text
+
+
+def test_only_what_a_method_or_a_cell_raises_is_caught_whole() -> None:
+    catching = [name_of(path) for path in MODULES if "except Exception" in path.read_text()]
+    assert catching == ["benchmark.execution.in_process", "benchmark.pipeline", "benchmark.worker.__main__"]
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    assert {name.lower().replace("_", "-") for name in wanted} <= pinned
