@@ -17,7 +17,7 @@ from benchmark import method as methods
 from benchmark import pipeline, plan, records, registry
 from benchmark import suite as suites
 from benchmark.errors import BadInput, unknown
-from benchmark.reporting import reporter
+from benchmark.reporting import quiet_libraries, reporter
 from leaderboard import board, markdown
 from leaderboard.standings import ALL, Row
 
@@ -119,6 +119,7 @@ def publish(method: MethodName, runs: Runs = Path("runs")) -> None:
 def clean_errors() -> Iterator[None]:
     """One sentence and exit code 2 for bad input."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    quiet_libraries()
     try:
         yield
     except BadInput as error:

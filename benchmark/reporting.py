@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import transformers
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -53,6 +54,11 @@ class Lines:
         if time.monotonic() - self._said > PLAIN_SECONDS:
             self.say(f"{text}: {done / total:.0%}" if total else text)
             self._said = time.monotonic()
+
+
+def quiet_libraries() -> None:
+    """Keep the bars of libraries out of ours."""
+    transformers.utils.logging.disable_progress_bar()
 
 
 @contextmanager

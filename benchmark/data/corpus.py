@@ -69,6 +69,8 @@ def _built_in_seed(corpus: Corpus) -> int:
 
 def _rows(corpus: Corpus) -> Iterator[dict[str, object]]:
     files = _local_files(corpus.source)
+    if files and not any(file.stat().st_size for file in files):
+        return
     if files:
         options: dict[str, object] = {"data_files": [str(file) for file in files], "split": "train"}
         loader = _loader(files)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 from transformers import GPTNeoXForCausalLM
 
-_RENAMED = {"lm_head.": "embed_out."}
+_RENAMED, _OUTPUT = "lm_head.weight", "embed_out.weight"
 
 
 def named(model: GPTNeoXForCausalLM) -> Iterator[tuple[str, nn.Parameter]]:
@@ -16,10 +16,7 @@ def named(model: GPTNeoXForCausalLM) -> Iterator[tuple[str, nn.Parameter]]:
     Newer releases of transformers call the output embedding lm_head; the checkpoints say embed_out.
     """
     for name, parameter in model.named_parameters():
-        for new, stored in _RENAMED.items():
-            if name.startswith(new):
-                name = stored + name.removeprefix(new)
-        yield name, parameter
+        yield _OUTPUT if name == _RENAMED else name, parameter
 
 
 def is_norm(name: str) -> bool:

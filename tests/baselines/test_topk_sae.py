@@ -79,14 +79,12 @@ def test_gradients_equal_dense_autograd(dead: list[int]) -> None:
     x, found = activations(256), parameters()
     leaves = Parameters(*(value.clone().requires_grad_() for value in found))
     fvu, loss = dense_loss(leaves, x, 4, torch.tensor(dead, dtype=torch.long), 0.5)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     mine, _, gradients = loss_and_gradients(found, x, 4, torch.tensor(dead, dtype=torch.long), 0.5)
     assert mine == pytest.approx(float(fvu.detach()), rel=1e-5)
     for name, leaf, gradient in zip(Parameters._fields, leaves, gradients, strict=True):
         assert leaf.grad is not None
-        torch.testing.assert_close(
-            gradient, leaf.grad, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
-        )
+        torch.testing.assert_close(gradient, leaf.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_auxk_trains_the_encoder_of_dead_latents() -> None:
@@ -123,7 +121,7 @@ def dense_training(x: Tensor, settings: Settings, seed: int) -> float:
         dead = torch.nonzero(silent >= settings.dead_after_tokens).squeeze(1)
         _, loss = dense_loss(found, batch, settings.k, dead, settings.auxk_coefficient)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         assert found.decoder.grad is not None
         with torch.no_grad():
             remove_parallel_(found.decoder.grad, found.decoder)

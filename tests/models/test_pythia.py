@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
 
 from benchmark.errors import BadInput
 from benchmark.models import pythia
@@ -51,8 +51,6 @@ def test_hub_cache_offline(subjects: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 def cached(cache: Path):  # type: ignore[no-untyped-def]
-    from huggingface_hub import snapshot_download
-
     return lambda *args, **options: snapshot_download(*args, cache_dir=cache, **options | {"local_files_only": True})
 
 

@@ -28,6 +28,7 @@ from benchmark.errors import BadInput
 from benchmark.models.initialise import step0
 from benchmark.models.mini import text
 from benchmark.models.mini.checkpoints import read_curve, resume, save_revision, save_state
+from benchmark.reporting import quiet_libraries
 from benchmark.suite import Corpus
 
 Log = Callable[[str], None]
@@ -215,6 +216,7 @@ def main(  # noqa: PLR0913, PLR0917  one option each
         bf16=bf16,
         device=device,
     )
+    quiet_libraries()
     try:
         train(Corpus(source=corpus, text_field=text_field), out, seeds, recipe, save_steps, typer.echo)
     except BadInput as error:

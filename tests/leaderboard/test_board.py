@@ -1,0 +1,115 @@
+"""Standings by hand, and boards that are the same when rendered again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.records import Join, Metric, Record, Store, Where, publish, read_all
+from leaderboard import board, markdown, standings
+from leaderboard.standings import ALL
+
+
+def where(variant: str, replicate: int, hookpoint: str, label: str = "default") -> Where:
+    return Where(
+        suite="s",
+        method="m",
+        label=label,
+        subject="x",
+        source="x",
+        revision="r",
+        replicate=replicate,
+        variant=variant,
+        method_seed=0,
+        hookpoint=hookpoint,
+    )
+
+
+def record(variant: str, replicate: int, hookpoint: str, value: float | None, settings_hash: str = "h") -> Record:
+    return Record(
+        where=where(variant, replicate, hookpoint),
+        status="scored",
+        fit_id="f",
+        score_id=f"{settings_hash}{variant}{replicate}{hookpoint}",
+        settings_hash=settings_hash,
+        settings={},
+        metrics={"fvu@1": Metric(value=value, reason=None if value is not None else "too flat")},
+    )
+
+
+RECORDS = [
+    record("trained", 0, "layers.2", 0.1),
+    record("trained", 0, "layers.10", 0.3),
+    record("trained", 1, "layers.2", 0.2),
+    record("trained", 1, "layers.10", 0.4),
+    record("step0", 0, "layers.2", 0.5),
+    record("step0", 0, "layers.10", 0.5),
+    record("step0", 1, "layers.2", 0.5),
+    record("step0", 1, "layers.10", None),
+]
+
+
+def test_scores_and_gaps_by_hand() -> None:
+    rows = {row.hookpoint: row for row in standings.rows(RECORDS)}
+    assert list(rows) == [ALL, "layers.2", "layers.10"]
+    trained = rows[ALL].scores["trained"]
+    assert trained.mean == pytest.approx(0.25)
+    assert trained.spread == pytest.approx(0.0707107)
+    assert rows[ALL].scores["step0"] == pytest.approx((0.5, None, 1))
+    assert rows[ALL].gaps["step0"] == pytest.approx((0.5 - 0.2, None, 1))
+    assert rows["layers.2"].gaps["step0"].mean == pytest.approx((0.4 + 0.3) / 2)
+    assert rows[ALL].reasons == ("too flat",)
+
+
+def test_a_replicate_with_a_missing_cell_counts_for_nothing() -> None:
+    rows = {row.hookpoint: row for row in standings.rows(RECORDS[1:])}
+    assert rows[ALL].scores["trained"].replicates == 1
+    assert rows["layers.2"].scores["trained"].mean == pytest.approx(0.2)
+
+
+def test_joins_become_rows() -> None:
+    joins = [
+        Join(
+            metric="universality@1",
+            where=where("trained", 0, "layers.2"),
+            other=other,
+            score_ids=("a", "b"),
+            settings_hash="h",
+            value=value,
+        )
+        for other, value in ((1, 0.4), (2, 0.6))
+    ]
+    (row, _) = standings.rows([], joins)
+    assert row.scores["trained"].mean == pytest.approx(0.5)
+
+
+def test_rendering_is_stable_and_says_what_is_undefined() -> None:
+    text = markdown.render(standings.rows(RECORDS))
+    assert text == markdown.render(standings.rows(list(reversed(RECORDS))))
+    assert "n/a" in markdown.render(standings.rows(RECORDS[6:]))
+    assert "too flat" in text
+    assert "0.2500 ± 0.0707" in text
+    assert "+0.3000" in text
+    assert "No records yet" in markdown.render([])
+
+
+def test_own_rows_take_the_place_of_published_ones_and_older_settings_give_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "results"
+    monkeypatch.setattr(board, "RESULTS", results)
+    monkeypatch.setattr(board, "PUBLISHED", tmp_path / "LEADERBOARD.md")
+    published, mine = Store(tmp_path / "published"), Store(tmp_path / "mine")
+    published.put(record("trained", 0, "layers.2", 0.9))
+    assert publish(published, results, "m")
+    assert "0.9000" in board.render_published().read_text()
+    mine.put(record("trained", 0, "layers.2", 0.7, "old"))
+    mine.put(record("trained", 0, "layers.2", 0.6, "new"))
+    text = board.render_local(mine, ["new"]).read_text()
+    assert "0.6000" in text
+    assert "0.7000" not in text
+    assert "0.9000" not in text
+    assert len(read_all(results)) == 1
+    before = board.render_published().read_bytes()
+    assert board.render_published().read_bytes() == before

@@ -1,0 +1,162 @@
+"""Bad input: one clear sentence, exit code 2, nothing computed. And what the commands print."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from typer.testing import CliRunner
+
+from benchmark.__main__ import app
+from benchmark.records import Store
+from tests.conftest import REVISION
+
+runner = CliRunner()
+Change = Callable[[dict[str, Any], Path], list[str]]
+
+
+def plain(value: Any) -> Any:
+    """TOML has string keys only."""
+    return {str(key): plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def nothing(settings: dict[str, Any], folder: Path) -> list[str]:
+    return []
+
+
+def set_field(*path: str, value: Any) -> Change:
+    def change(settings: dict[str, Any], folder: Path) -> list[str]:
+        for part in path[:-1]:
+            settings = settings[part]
+        settings[path[-1]] = value
+        return []
+
+    return change
+
+
+def spoiled_subject(spoil: Callable[[Path], object]) -> Change:
+    def change(settings: dict[str, Any], folder: Path) -> list[str]:
+        copy = folder / "subject"
+        shutil.copytree(settings["subject"]["replicates"][0], copy)
+        spoil(copy / REVISION)
+        settings["subject"]["replicates"] = {0: str(copy)}
+        return []
+
+    return change
+
+
+def as_llama(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "llama"}))
+
+
+def corpus_file(content: bytes) -> Change:
+    def change(settings: dict[str, Any], folder: Path) -> list[str]:
+        path = folder / "corpus.jsonl"
+        path.write_bytes(content)
+        settings["corpus"]["source"] = str(path)
+        return []
+
+    return change
+
+
+def blocked_runs(settings: dict[str, Any], folder: Path) -> list[str]:
+    (folder / "file").write_text("in the way")
+    return ["--runs", str(folder / "file" / "runs")]
+
+
+def without(field: str) -> Change:
+    def change(settings: dict[str, Any], folder: Path) -> list[str]:
+        del settings[field]
+        return []
+
+    return change
+
+
+BAD = {
+    "unknown metric": (set_field("metrics", value=["fvu@2"]), "unknown metric 'fvu@2': did you mean 'fvu@1'?"),
+    "unknown variant": (set_field("variants", value=["trainde"]), "did you mean 'trained'?"),
+    "unknown hookpoint": (set_field("hookpoints", value=["layers.7"]), "allowed: layers.0, layers.1"),
+    "malformed hookpoint": (set_field("hookpoints", value=["mlp.1"]), "write layers.N"),
+    "unknown preset": (lambda settings, folder: ["--preset", "papr"], "did you mean 'paper'?"),
+    "unknown isolation": (lambda settings, folder: ["--isolation", "jail"], "allowed: process, none"),
+    "unknown setting": (set_field("methods", "topk_sae", value=[{"kk": 3}]), "unknown setting of topk_sae 'kk'"),
+    "not GPT-NeoX": (spoiled_subject(as_llama), "is a 'llama' model, not GPT-NeoX"),
+    "no tokenizer": (spoiled_subject(lambda folder: (folder / "tokenizer.json").unlink()), "has no tokenizer"),
+    "unknown revision": (set_field("subject", "revision", value=REVISION + "1"), f"did you mean '{REVISION}'?"),
+    "missing subject": (set_field("subject", "replicates", value={"0": "/nowhere/at/all"}), "does not exist"),
+    "empty corpus": (corpus_file(b""), "is empty"),
+    "corpus not UTF-8": (corpus_file(b'{"text": "\xff\xfe"}\n'), "not readable UTF-8"),
+    "too little text": (corpus_file(b'{"text": "a few words only"}\n'), "the suite needs 20,000"),
+    "k over n_latents": (set_field("methods", "topk_sae", value=[{"expansion_factor": 1, "k": 99}]), "k = 99 exceeds"),
+    "unknown field": (set_field("tokens", "scores", value=3), "did you mean 'score'?"),
+    "missing field": (without("corpus"), "field 'corpus' is missing"),
+    "runs not writable": (blocked_runs, "cannot be written"),
+    "device not there": (set_field("subject", "device", value="cuda:9"), "device 'cuda:9' is not there"),
+    "block too long": (set_field("tokens", "block", value=4096), "takes at most 256 positions"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(tiny: dict[str, Any], tmp_path: Path, case: str) -> None:
+    change, sentence = BAD[case]
+    extra = change(tiny, tmp_path)
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(tomli_w.dumps(plain(tiny)))
+    runs = [] if "--runs" in extra else ["--runs", str(tmp_path / "runs")]
+    result = runner.invoke(app, ["run", "topk_sae", "--suite", str(suite), *runs, *extra])
+    assert result.exit_code == 2, result.output
+    assert sentence in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.rglob("records/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "topk_sea"], "unknown method 'topk_sea': did you mean 'topk_sae'?"),
+        (["run", ""], "unknown method ''"),
+        (["run", "topk_sae", "--suite", "smok"], "unknown suite 'smok': did you mean 'smoke'?"),
+        (["plan", "nothing"], "unknown method"),
+        (["publish", "topk_sae", "--runs", "/nowhere"], "no records of topk_sae"),
+    ],
+)
+def test_unknown_names(arguments: list[str], sentence: str) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_run_plan_and_render(tiny: dict[str, Any], tmp_path: Path) -> None:
+    tiny |= {"variants": ["trained", "step0"], "hookpoints": ["layers.1"], "metrics": ["fvu@1", "universality@1"]}
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(tomli_w.dumps(plain(tiny)))
+    options = ["topk_sae", "--suite", str(suite), "--runs", str(tmp_path / "runs")]
+    before = runner.invoke(app, ["plan", *options])
+    assert "4 cells, 0 done" in before.stdout
+    result = runner.invoke(app, ["run", *options])
+    assert result.exit_code == 0, result.output
+    assert "cell 4/4" in result.stdout
+    assert "fvu@1" in result.stdout
+    after = runner.invoke(app, ["plan", *options])
+    assert "4 cells, 4 done" in after.stdout
+    text = (tmp_path / "runs" / "LEADERBOARD.md").read_text()
+    assert "### universality@1" in text
+    assert len(Store(tmp_path / "runs").records("tiny", "topk_sae")) == 4
+
+
+def test_list_names_everything() -> None:
+    result = runner.invoke(app, ["list"])
+    assert result.exit_code == 0
+    for name in ("topk_sae", "smoke", "mini", "rerandomized-keep-embeddings", "causal_effect@1", "stability@1"):
+        assert name in result.stdout
+
+
+def test_help_says_what_each_command_does() -> None:
+    for command in ("run", "plan", "list", "render", "publish"):
+        assert runner.invoke(app, [command, "--help"]).exit_code == 0

@@ -1,0 +1,283 @@
+"""The main job, on a tiny subject: all variants, resume, isolation, failures, and what a changed setting touches."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from benchmark import keyed, pipeline, plan, registry
+from benchmark import method as methods
+from benchmark.method import Method
+from benchmark.pipeline import Outcome
+from benchmark.records import Record, Store
+from benchmark.suite import Suite
+from leaderboard import board
+from tests.conftest import REVISION, Silent
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(
+    suite: Suite, runs: Path, reporter: Silent, isolation: str = "process", method: Method | None = None
+) -> Outcome:
+    method = method or methods.load("topk_sae")
+    return pipeline.run(suite, method, methods.rows(method, suite), Store(runs), isolation, reporter)
+
+
+def scored(runs: Path, suite: str = "tiny", method: str = "topk_sae") -> dict[str, Record]:
+    found = Store(runs).records(suite, method)
+    return {keyed.digest(record.where.model_dump(exclude={"suite"})): record for record in found}
+
+
+def values(runs: Path) -> dict[str, dict[str, float | None]]:
+    return {
+        key: {name: metric.value for name, metric in record.metrics.items()} for key, record in scored(runs).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, subjects: Path) -> dict[str, Any]:
+    """One finished run that several tests look at."""
+    runs = tmp_path_factory.mktemp("runs")
+    settings = {
+        "name": "tiny",
+        "summary": "for tests",
+        "subject": {
+            "name": "tiny-neox",
+            "revision": REVISION,
+            "replicates": {"0": str(subjects / "seed0"), "1": str(subjects / "seed1")},
+        },
+        "corpus": {"source": "built-in:sentences:1"},
+        "tokens": {"fit": 20_000, "explain": 3_000, "score": 3_000, "block": 64},
+        "stream": {"shuffle_tokens": 8_192},
+        "hookpoints": ["layers.0", "layers.1"],
+        "latents": 20,
+        "methods": {"topk_sae": [{"expansion_factor": 4, "k": 4, "batch_size": 512}]},
+    }
+    outcome = run(Suite.model_validate(settings), runs, Silent())
+    return {"runs": runs, "settings": settings, "outcome": outcome}
+
+
+def test_every_variant_hookpoint_and_replicate_is_scored(done: dict[str, Any]) -> None:
+    assert done["outcome"] == Outcome(20, 0, [])
+    found = scored(done["runs"])
+    assert len(found) == 20
+    assert {record.where.variant for record in found.values()} == set(registry.VARIANTS)
+    for record in found.values():
+        assert set(record.metrics) == set(registry.METRICS)
+        assert all(metric.value is not None or metric.reason for metric in record.metrics.values())
+        assert record.counts["drawn"] == 20
+        assert record.gate["weight_hash"] == record.hashes["weights"]
+    joins = Store(done["runs"]).joins("tiny", "topk_sae")
+    assert len(joins) == 20
+    assert {join.metric for join in joins} == {"universality@1"}
+
+
+def test_variants_share_data_draws_and_seeds_and_differ_in_weights(done: dict[str, Any]) -> None:
+    same_cell: dict[tuple[int, str], list[Record]] = {}
+    for record in scored(done["runs"]).values():
+        same_cell.setdefault((record.where.replicate, record.where.hookpoint), []).append(record)
+    for members in same_cell.values():
+        assert len({tuple(record.seeds.items()) for record in members}) == 1
+        assert len({record.hashes["data_score"] for record in members}) == 1
+        assert len({record.settings_hash for record in members}) == 1
+        assert len({record.hashes["weights"] for record in members}) == 4
+
+
+def test_the_control_reconstructs_worst(done: dict[str, Any]) -> None:
+    by_variant: dict[str, list[float]] = {}
+    for record in scored(done["runs"]).values():
+        value = record.metrics["explained_variance@1"].value
+        assert value is not None
+        by_variant.setdefault(record.where.variant, []).append(value)
+    means = {variant: sum(found) / len(found) for variant, found in by_variant.items()}
+    assert min(means, key=lambda variant: means[variant]) == registry.CONTROL
+
+
+def test_again_computes_nothing_and_the_board_is_byte_identical(done: dict[str, Any]) -> None:
+    suite, runs = Suite.model_validate(done["settings"]), done["runs"]
+    before = board.render_local(Store(runs), []).read_bytes()
+    stamps = {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")}
+    assert run(suite, runs, Silent()) == Outcome(0, 20, [])
+    assert {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")} == stamps
+    assert board.render_local(Store(runs), []).read_bytes() == before
+
+
+def test_without_isolation_the_numbers_are_the_same(done: dict[str, Any], tmp_path: Path) -> None:
+    suite = Suite.model_validate(done["settings"] | {"variants": ["trained", "noise-embeddings"]})
+    run(suite, tmp_path, Silent(), "none")
+    expected = values(done["runs"])
+    found = values(tmp_path)
+    assert len(found) == 8
+    assert all(found[key] == expected[key] for key in found)
+
+
+def test_streamed_activations_give_the_same_numbers(done: dict[str, Any], tmp_path: Path) -> None:
+    stream = {"shuffle_tokens": 8_192, "spool_gib": 0.0}
+    suite = Suite.model_validate(done["settings"] | {"variants": ["step0"], "stream": stream})
+    run(suite, tmp_path, Silent())
+    expected = values(done["runs"])
+    assert {key: expected[key] for key in values(tmp_path)} == values(tmp_path)
+    assert {record.fit_id for record in scored(tmp_path).values()} <= {r.fit_id for r in scored(done["runs"]).values()}
+
+
+@pytest.mark.parametrize(
+    ("change", "pending", "refit"),
+    [
+        ({}, 0, 0),
+        ({"hookpoints": ["layers.1"]}, 0, 0),
+        ({"method_seeds": [0, 1]}, 20, 20),
+        ({"metrics": ["fvu@1"]}, 20, 0),
+        ({"latents": 10}, 20, 0),
+        ({"tokens": {"fit": 20_000, "explain": 3_000, "score": 2_000, "block": 64}}, 20, 0),
+        ({"tokens": {"fit": 19_000, "explain": 3_000, "score": 3_000, "block": 64}}, 20, 20),
+        ({"methods": {"topk_sae": [{"expansion_factor": 4, "k": 3, "batch_size": 512}]}}, 20, 20),
+        (
+            {"methods": {"topk_sae": [{"expansion_factor": k, "k": 4, "batch_size": 512} for k in (4, 8)]}},
+            20,
+            20,
+        ),
+    ],
+)
+def test_a_changed_setting_touches_exactly_its_cells(
+    done: dict[str, Any], change: dict[str, Any], pending: int, refit: int
+) -> None:
+    suite = Suite.model_validate(done["settings"] | change)
+    method, store = methods.load("topk_sae"), Store(done["runs"])
+    made = plan.make(suite, method, methods.rows(method, suite), store, download=False)
+    assert len(made.pending) == pending
+    fresh = [item for item in made.pending if item.ids and not store.featurizer(item.ids.fit).is_dir()]
+    assert len(fresh) == refit
+
+
+def test_rescoring_stored_featurizers_gives_the_same_numbers(done: dict[str, Any], tmp_path: Path) -> None:
+    """A new metric is scored from what was fitted, without another forward for the fit."""
+    change = {"variants": ["trained"], "metrics": ["fvu@1", "token_r2@1"], "name": "fewer"}
+    suite = Suite.model_validate(done["settings"] | change)
+    run(suite, done["runs"], Silent())
+    again = scored(done["runs"], "fewer")
+    before = scored(done["runs"])
+    assert len(again) == 4
+    for key, record in again.items():
+        assert record.metrics["token_r2@1"] == before[key].metrics["token_r2@1"]
+        assert record.metrics["fvu@1"] == before[key].metrics["fvu@1"]
+        assert record.cost["fit_forwards"] == 0
+
+
+def test_kill_and_resume_gives_the_same_numbers(done: dict[str, Any], tmp_path: Path) -> None:
+    suite_file, runs = tmp_path / "tiny.toml", tmp_path / "runs"
+    suite_file.write_text(tomli_w.dumps(done["settings"] | {"variants": ["trained", "step0", "rerandomized"]}))
+    command = [sys.executable, "-m", "benchmark", "run", "topk_sae", "--suite", str(suite_file), "--runs", str(runs)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(runs.rglob("records/*/*/*.json"))) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = len(scored(runs))
+    assert 2 <= before < 12
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert f"{12 - before} cells computed, {before} were done" in finished.stdout.replace("\n", " ")
+    expected = values(done["runs"])
+    assert values(runs) == {key: expected[key] for key in values(runs)}
+    assert len(values(runs)) == 12
+    assert not list((runs / "spool").iterdir())
+    assert not list(runs.rglob("*.tmp"))
+
+
+PLAIN = """
+import torch
+from benchmark.api import Latents
+
+class Units:
+    def __init__(self, fail_at=-1):
+        self.fail_at = fail_at
+
+    def fit(self, activations, *, seed):
+        if activations.n_tokens == self.fail_at:
+            raise RuntimeError("asked to fail")
+        self.n_latents = 2 * activations.d_model
+        return self
+
+    def encode(self, x):
+        return Latents(torch.cat([x, -x], dim=1).clamp(min=0), torch.arange(self.n_latents).expand(len(x), -1))
+"""
+
+
+def submission(folder: Path, settings: str = "", scope: str = "hookpoint", code: str = PLAIN) -> Method:
+    home = folder / "units"
+    home.mkdir(parents=True)
+    (home / "method.py").write_text(code)
+    (home / "method.toml").write_text(
+        f'track = "features"\nentry = "Units"\nsummary = "units"\nscope = "{scope}"\n[settings]\n{settings}\n'
+    )
+    return methods.load("units", (folder,))
+
+
+def test_a_fifteen_line_method_runs_and_says_what_it_cannot_do(suite: Suite, tmp_path: Path) -> None:
+    method = submission(tmp_path / "methods")
+    small = suite.model_copy(update={"variants": ("trained",), "hookpoints": ("layers.1",)})
+    assert run(small, tmp_path / "runs", Silent(), method=method).computed == 2
+    for record in scored(tmp_path / "runs", method="units").values():
+        assert record.metrics["fvu@1"].reason == "the method does not decode"
+        assert record.metrics["token_r2@1"].value is not None
+
+
+def test_a_failing_method_becomes_records_and_is_tried_again(suite: Suite, tmp_path: Path) -> None:
+    method = submission(tmp_path / "methods", "fail_at = 20_000")
+    small = suite.model_copy(update={"variants": ("trained", "step0"), "hookpoints": ("layers.1",)})
+    report = Silent()
+    outcome = run(small, tmp_path / "runs", report, method=method)
+    assert len(outcome.failed) == 4
+    assert {record.status for record in scored(tmp_path / "runs", method="units").values()} == {"failed"}
+    assert "asked to fail" in str(outcome.failed[0].error)
+    assert sum("asked to fail" in line for line in report.said) == 4
+    assert len(run(small, tmp_path / "runs", Silent(), method=method).failed) == 4
+
+
+def test_a_failing_joint_fit_falls_back_to_single_fits(suite: Suite, tmp_path: Path) -> None:
+    code = PLAIN + "\n    def fit_many(self, jobs):\n        raise RuntimeError('no joint fit today')\n"
+    method = submission(tmp_path / "methods", code=code)
+    small = suite.model_copy(update={"variants": ("trained",), "metrics": ("l0@1",)})
+    assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [])
+    assert {record.cost["fitted_together"] for record in scored(tmp_path / "runs", method="units").values()} == {1}
+
+
+SHARED = """
+import torch
+from benchmark.api import Latents
+
+class Units:
+    def __init__(self):
+        pass
+
+    def fit(self, activations, *, seed):
+        names = sorted(activations)
+        total = sum(sum(len(b) for b in stream.batches(1000)) for stream in activations.values())
+        return {name: One(activations[name].d_model, len(names), total) for name in names}
+
+class One:
+    def __init__(self, d_model, hookpoints, total):
+        self.n_latents = 2 * d_model + hookpoints * (total == 40_000)
+
+    def encode(self, x):
+        return Latents(torch.cat([x, -x], dim=1).clamp(min=0), torch.arange(2 * x.shape[1]).expand(len(x), -1))
+"""
+
+
+def test_a_model_scope_method_sees_all_hookpoints_at_once(suite: Suite, tmp_path: Path) -> None:
+    method = submission(tmp_path / "methods", scope="model", code=SHARED)
+    small = suite.model_copy(update={"variants": ("trained",), "metrics": ("l0@1",)})
+    assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [])
+    for record in scored(tmp_path / "runs", method="units").values():
+        assert record.counts["n_latents"] == 66

@@ -1,0 +1,43 @@
+"""Messages survive the trip, and broken ones are refused."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+
+import pytest
+import torch
+
+from benchmark.worker import frames
+
+
+def test_round_trip() -> None:
+    ours, theirs = socket.socketpair()
+    tensors = {"x": torch.randn(2000, 300), "ids": torch.arange(5), "empty": torch.empty(0, 4)}
+    sender = threading.Thread(target=frames.send, args=(ours, {"op": "encode", "n": 1}, tensors))
+    sender.start()
+    header, found = frames.receive(theirs)
+    sender.join()
+    assert header == {"op": "encode", "n": 1}
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\0\0",
+        struct.pack("<IQ", 5, 0) + b"{bad}",
+        struct.pack("<IQ", 2, 3) + b"{}abc",
+        struct.pack("<IQ", 1 << 30, 0),
+        struct.pack("<IQ", 2, 0) + b"[]",
+    ],
+    ids=["nothing", "cut", "not json", "not safetensors", "huge", "not an object"],
+)
+def test_broken_frames_raise_closed(raw: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    ours.sendall(raw)
+    ours.close()
+    with pytest.raises(frames.Closed):
+        frames.receive(theirs)
