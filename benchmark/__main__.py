@@ -109,7 +109,7 @@ def publish(method: MethodName, runs: Runs = Path("runs")) -> None:
     """Copy your records of a method into leaderboard/results/ and render the board: what a pull request carries."""
     with clean_errors():
         methods.load(method)
-        written = records.publish(records.Store(runs), board.RESULTS, method)
+        written = board.publish(records.Store(runs), method)
         if not written:
             raise BadInput(f"no records of {method} in {runs}: run `make bench METHOD={method}` first")
         console.print(f"{len(written)} files published, rendered {board.render_published()}")

@@ -71,8 +71,9 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
         raise BadInput(
             f"the replicates of {suite.subject.name} have different tokenizers: they must see the same tokens"
         )
-    corpus.check(suite.corpus)
     data = data_ids(suite, replicates) if replicates else {}
+    if not data or not blocks.home_of(data, store.root / "blocks").is_dir():
+        corpus.check(suite.corpus)
     planned = [_look_up(cell, suite, method, replicates, data, store) for cell in cells(suite, method, rows)]
     return Plan(suite, method, rows, device, replicates, planned)
 

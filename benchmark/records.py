@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -154,8 +152,7 @@ class Store:
 
     def put_joins(self, suite: str, method: str, joins: list[Join]) -> None:
         """Replace the joins of a method under a suite."""
-        text = json.dumps([join.model_dump(mode="json") for join in joins], indent=1)
-        write_text(self._folder(suite, method) / "joins.json", text + "\n")
+        write_joins(self._folder(suite, method) / "joins.json", joins)
 
     def _put_arrays(self, score_id: str, arrays: Arrays) -> None:
         codes = arrays.codes
@@ -200,17 +197,14 @@ def read_joins(path: Path) -> list[Join]:
     return [Join.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def publish(store: Store, results: Path, method: str) -> list[Path]:
-    """Copy a method's scored records, their tables and joins into `results`, and return what was written."""
-    written = []
-    for source in sorted((store.root / "records").glob(f"*/{method}/*")):
-        if source.name.endswith((".failed.json", ".tmp")):
-            continue
-        target = results / source.parents[1].name / method / source.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        written.append(target)
-    return written
+def write_joins(path: Path, joins: list[Join]) -> None:
+    """Replace a file of joins."""
+    write_text(path, json.dumps([join.model_dump(mode="json") for join in joins], indent=1) + "\n")
+
+
+def path_of(root: Path, entry: Record) -> Path:
+    """Where a scored record stands below a folder of records."""
+    return root / entry.where.suite / entry.where.method / f"{entry.score_id}.json"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -218,8 +212,3 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.rename(path)
-
-
-def in_order(records: list[Record]) -> Iterator[Record]:
-    """Records in an order that depends on their cells alone."""
-    return iter(sorted(records, key=lambda record: (record.where.model_dump_json(), record.score_id)))

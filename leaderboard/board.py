@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.records import Join, Record, Store, read_all, read_joins, write_text
+from benchmark.records import Join, Record, Store, path_of, read_all, read_joins, write_joins, write_text
 from leaderboard import markdown, standings
 from leaderboard.standings import Row
 
@@ -41,6 +42,34 @@ def local_rows(store: Store, current: Sequence[str]) -> list[Row]:
     records += [record for record in read_all(RESULTS) if _key(record) not in taken]
     joins += [join for join in _all_joins(RESULTS) if _key(join) not in taken]
     return standings.rows(records, joins)
+
+
+def publish(store: Store, method: str) -> list[Path]:
+    """Copy a method's scored records, their tables and joins to the results; earlier settings of a row give way.
+
+    Returns the files written, none when the store has no records of the method.
+    """
+    own = store.root / "records"
+    records, joins = _newest(read_all(own), _all_joins(own), [])
+    records = [record for record in records if record.where.method == method and record.status == "scored"]
+    taken = {_key(record) for record in records}
+    for record in read_all(RESULTS):
+        if _key(record) in taken:
+            path_of(RESULTS, record).unlink()
+            path_of(RESULTS, record).with_suffix(".parquet").unlink(missing_ok=True)
+    written = []
+    for record in records:
+        for suffix in (".json", ".parquet"):
+            source, target = (path_of(root, record).with_suffix(suffix) for root in (own, RESULTS))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            written.append(target)
+    for suite in sorted({record.where.suite for record in records}):
+        path = RESULTS / suite / method / "joins.json"
+        kept = [join for join in read_joins(path) if _key(join) not in taken]
+        write_joins(path, kept + [join for join in joins if _key(join) in taken and join.where.suite == suite])
+        written.append(path)
+    return written
 
 
 def _newest(records: list[Record], joins: list[Join], current: Sequence[str]) -> tuple[list[Record], list[Join]]:

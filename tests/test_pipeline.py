@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -222,6 +224,17 @@ def submission(folder: Path, settings: str = "", scope: str = "hookpoint", code:
         f'track = "features"\nentry = "Units"\nsummary = "units"\nscope = "{scope}"\n[settings]\n{settings}\n'
     )
     return methods.load("units", (folder,))
+
+
+def test_the_example_of_the_submissions_page_runs(suite: Suite, tmp_path: Path) -> None:
+    blocks = re.findall(r"```(python|toml)\n(.*?)```", (ROOT / "submissions" / "README.md").read_text(), re.DOTALL)
+    home = tmp_path / "methods" / "first_units"
+    home.mkdir(parents=True)
+    for kind, text in blocks:
+        (home / {"python": "method.py", "toml": "method.toml"}[kind]).write_text(textwrap.dedent(text))
+    method = methods.load("first_units", (home.parent,))
+    small = suite.model_copy(update={"variants": ("trained",), "metrics": ("l0@1",)})
+    assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [])
 
 
 def test_a_fifteen_line_method_runs_and_says_what_it_cannot_do(suite: Suite, tmp_path: Path) -> None:

@@ -63,10 +63,16 @@ class FittedSAE:
         self.n_latents = len(parameters.encoder_bias)
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents:
+        self._move_to(x.device)
         return Latents(*top_codes(pre_activations(self.parameters, x), self.k))
 
     def decode(self, latents: Latents) -> Float[Tensor, "token d_model"]:
+        self._move_to(latents.values.device)
         return combine(latents.values, latents.indices, self.parameters.decoder) + self.parameters.bias
+
+    def _move_to(self, device: torch.device) -> None:
+        """A loaded SAE is on the CPU until it meets its first activations."""
+        self.parameters = Parameters(*(parameter.to(device) for parameter in self.parameters))
 
     def save(self, folder: Path) -> None:
         save_file(

@@ -60,6 +60,11 @@ def identity(corpus: Corpus, tokens: Tokens, tokenizer_hash: str) -> dict[str, s
     }
 
 
+def home_of(ids: dict[str, str], folder: Path) -> Path:
+    """Where the blocks with these ids are kept."""
+    return folder / keyed.short(ids)
+
+
 def prepare(
     corpus: Corpus,
     tokens: Tokens,
@@ -74,7 +79,7 @@ def prepare(
         BadInput: the corpus ends before a split's budget is met; says how much is there and how much is needed.
     """
     ids = identity(corpus, tokens, tokenizer_hash)
-    home = folder / keyed.short(ids)
+    home = home_of(ids, folder)
     if not home.is_dir():
         temporary = home.with_name(f"{home.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)

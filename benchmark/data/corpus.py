@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import glob
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
 import pyarrow as pa
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
 from benchmark import keyed
 from benchmark.data import sentences
@@ -51,8 +55,9 @@ def fingerprint(corpus: Corpus) -> str:
         return keyed.short("corpus", corpus.source, sentences.__doc__, settings)
     files = _local_files(corpus.source)
     if files:
-        return keyed.short("corpus", [keyed.files_digest([file], file.parent) for file in files], settings)
-    return keyed.short("corpus", corpus.source, settings)
+        contents = [_file_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        return keyed.short("corpus", contents, settings)
+    return keyed.short("corpus", corpus.source, settings | {"revision": _commit(corpus.source, corpus.revision)})
 
 
 def check(corpus: Corpus) -> None:
@@ -80,7 +85,8 @@ def _rows(corpus: Corpus) -> Iterator[dict[str, object]]:
         raise BadInput(f"corpus {corpus.source!r} does not exist: give a file, a folder, a glob or a hub data set id")
     else:
         loader = corpus.source
-        options = {"name": corpus.config, "split": corpus.split, "revision": corpus.revision}
+        revision = _commit(corpus.source, corpus.revision)
+        options = {"name": corpus.config, "split": corpus.split, "revision": revision}
     try:
         stream = datasets.load_dataset(loader, streaming=True, **options)
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -93,6 +99,26 @@ def _local_files(source: str) -> list[Path]:
     if path.is_dir():
         return sorted(file for file in path.iterdir() if _suffix(file) in _LOADERS)
     return sorted(Path(match) for match in glob.glob(str(path)))
+
+
+@functools.cache
+def _file_digest(file: Path, size: int, modified: int) -> str:
+    """Content id of a file, read again only when its size or time of change says so."""
+    return keyed.files_digest([file], file.parent)
+
+
+@functools.cache
+def _commit(source: str, revision: str | None) -> str:
+    """The commit that a revision of a hub data set stands for."""
+    if revision and re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
+    try:
+        return str(HfApi().dataset_info(source, revision=revision).sha)
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise BadInput(
+            f"corpus {source!r} cannot be resolved on the hub ({_first_line(error)}): connect, or pin `revision` to a "
+            "commit"
+        ) from error
 
 
 def _suffix(file: Path) -> str:

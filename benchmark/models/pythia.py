@@ -25,6 +25,10 @@ from benchmark.models import parameters
 _PROSE = ["*.json", "*.txt"]
 
 
+class NoRevision(BadInput):
+    """The subject is there and the revision is not."""
+
+
 class Checkpoint(NamedTuple):
     """One revision of a subject on this machine."""
 
@@ -54,10 +58,10 @@ def locate(source: str, revision: str, *, download: bool = True) -> Checkpoint:
 
 
 def step0_of(checkpoint: Checkpoint, *, download: bool = True) -> Checkpoint | None:
-    """The subject's own `step0` revision, or None when it has none."""
+    """The subject's own `step0` revision, or None when it has none; an unreachable hub is an error, not a None."""
     try:
         return locate(checkpoint.source, "step0", download=download)
-    except BadInput:
+    except NoRevision:
         return None
 
 
@@ -119,7 +123,7 @@ def _local_revision(path: Path, revision: str) -> Path:
         )
     found = sorted(file.parent.name for file in path.glob("*/config.json"))
     refs = sorted(file.name for file in path.glob("refs/*"))
-    raise unknown(f"revision of subject {path}", revision, found or refs)
+    raise NoRevision(str(unknown(f"revision of subject {path}", revision, found or refs)))
 
 
 def _hub_revision(source: str, revision: str, download: bool) -> Path:
@@ -132,7 +136,7 @@ def _hub_revision(source: str, revision: str, download: bool) -> Path:
         folder = fetch([*_PROSE, "*.safetensors"])
         return folder if list(folder.glob("*.safetensors")) else fetch([*_PROSE, "*.bin"])
     except RevisionNotFoundError as error:
-        raise BadInput(f"subject {source} has no revision {revision!r} on the hub") from error
+        raise NoRevision(f"subject {source} has no revision {revision!r} on the hub") from error
     except RepositoryNotFoundError as error:
         raise BadInput(f"subject {source!r} is neither a folder here nor a model on the hub") from error
     except LocalEntryNotFoundError as error:

@@ -129,12 +129,12 @@ class FeaturesTrack:
         if self._wants(ContextSensitivity):
             progress("swapped contexts")
             where, swapped = interventions.swapped(network, blocks["score"], layers)
-        ablated = {}
+        ablated: dict[str, Ablations] = {}
         if self._wants(Splice):
-            for place, hookpoint in enumerate(hookpoints):
-                progress(f"ablations of {hookpoint}")
-                mean = x[place].mean(dim=0)
-                ablated[hookpoint] = interventions.ablations(network, blocks["score"], layers[place], mean)
+            progress("ablations")
+            means = [values.mean(dim=0) for values in x]
+            sums = interventions.ablations(network, blocks["score"], layers, means)
+            ablated = dict(zip(hookpoints, sums, strict=True))
         score = Tokens.of(blocks["score"])
         return Hidden(
             network,

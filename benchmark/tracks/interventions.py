@@ -46,17 +46,26 @@ class _Batch(NamedTuple):
     targets: Tensor
 
 
-def ablations(network: Network, blocks: Blocks, layer: int, mean: Float[Tensor, " d_model"]) -> Ablations:
-    """Cross-entropy and KL sums on the score split; the first token of each block is never replaced."""
-    total = Ablations(Divergence(), Divergence(), Divergence())
-    values = mean.to(network.device, network.model.dtype)
+def ablations(
+    network: Network, blocks: Blocks, layers: Sequence[int], means: Sequence[Float[Tensor, " d_model"]]
+) -> list[Ablations]:
+    """Cross-entropy and KL sums on the score split per layer; the first token of each block is never replaced."""
+    nothing = Ablations(Divergence(), Divergence(), Divergence())
+    totals = [nothing] * len(layers)
     for batch in _batches(network, blocks):
         clean = _log_probabilities(network, batch, None)
-        zero = _log_probabilities(network, batch, (layer, _filling(batch.mask, torch.zeros_like(values))))
-        average = _log_probabilities(network, batch, (layer, _filling(batch.mask, values)))
-        sums = (Divergence.of(clean, changed, batch.targets) for changed in (clean, zero, average))
-        total = Ablations(*(old + new for old, new in zip(total, sums, strict=True)))
-    return total
+        unchanged = Divergence.of(clean, clean, batch.targets)
+        for place, (layer, mean) in enumerate(zip(layers, means, strict=True)):
+            values = mean.to(network.device, network.model.dtype)
+            zero, average = (
+                Divergence.of(
+                    clean, _log_probabilities(network, batch, (layer, _filling(batch.mask, fill))), batch.targets
+                )
+                for fill in (torch.zeros_like(values), values)
+            )
+            sums = zip(totals[place], (unchanged, zero, average), strict=True)
+            totals[place] = Ablations(*(old + new for old, new in sums))
+    return totals
 
 
 def spliced(network: Network, blocks: Blocks, layer: int, xhat: Float[Tensor, "token d_model"]) -> Divergence:

@@ -85,6 +85,22 @@ def test_sentences_are_endless_seeded_and_distinct() -> None:
     assert all(30 < len(text.split()) < 400 for text in first)
 
 
+def test_a_hub_data_set_is_streamed_at_a_pinned_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def load_dataset(path: str, /, **options: object) -> list[dict[str, str]]:
+        asked.update(options, id=path)
+        return [{"text": text} for text in TEXTS]
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    corpus = Corpus(source="owner/words", config="en", split="test", revision="c" * 40)
+    assert list(corpora.documents(corpus)) == TEXTS
+    wanted = {"id": "owner/words", "name": "en", "split": "test", "revision": "c" * 40, "streaming": True}
+    assert asked == wanted
+    other = corpus.model_copy(update={"revision": "d" * 40})
+    assert corpora.fingerprint(corpus) != corpora.fingerprint(other)
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="real text is not on this machine")
 def test_real_text() -> None:
     documents = corpora.documents(Corpus(source=str(SHARED / "wiki_0*.jsonl.gz")))

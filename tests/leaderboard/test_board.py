@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from benchmark.records import Join, Metric, Record, Store, Where, publish, read_all
+from benchmark.records import Join, Metric, Record, Store, Where, read_all
 from leaderboard import board, markdown, standings
 from leaderboard.standings import ALL
 
@@ -37,6 +38,8 @@ def record(variant: str, replicate: int, hookpoint: str, value: float | None, se
         metrics={"fvu@1": Metric(value=value, reason=None if value is not None else "too flat")},
     )
 
+
+LATENTS = pd.DataFrame({"latent": [3, 5], "rate": [0.1, 0.2]})
 
 RECORDS = [
     record("trained", 0, "layers.2", 0.1),
@@ -100,16 +103,21 @@ def test_own_rows_take_the_place_of_published_ones_and_older_settings_give_way(
     results = tmp_path / "results"
     monkeypatch.setattr(board, "RESULTS", results)
     monkeypatch.setattr(board, "PUBLISHED", tmp_path / "LEADERBOARD.md")
-    published, mine = Store(tmp_path / "published"), Store(tmp_path / "mine")
-    published.put(record("trained", 0, "layers.2", 0.9))
-    assert publish(published, results, "m")
+    first, mine = Store(tmp_path / "first"), Store(tmp_path / "mine")
+    first.put(record("trained", 0, "layers.2", 0.9), LATENTS)
+    assert len(board.publish(first, "m")) == 3
     assert "0.9000" in board.render_published().read_text()
-    mine.put(record("trained", 0, "layers.2", 0.7, "old"))
-    mine.put(record("trained", 0, "layers.2", 0.6, "new"))
+    for value, name in ((0.7, "old"), (0.6, "new"), (0.6, "new")):
+        mine.put(record("trained", 0, "layers.2", value, name), LATENTS)
     text = board.render_local(mine, ["new"]).read_text()
     assert "0.6000" in text
     assert "0.7000" not in text
     assert "0.9000" not in text
-    assert len(read_all(results)) == 1
+    mine.put(record("trained", 1, "layers.2", 0.6, "new"), LATENTS)
+    board.publish(mine, "m")
+    assert {entry.settings_hash for entry in read_all(results)} == {"new"}
+    assert len(list(results.rglob("*.parquet"))) == 2
     before = board.render_published().read_bytes()
     assert board.render_published().read_bytes() == before
+    assert b"0.9000" not in before
+    assert board.publish(mine, "nobody") == []

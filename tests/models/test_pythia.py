@@ -46,6 +46,9 @@ def test_hub_cache_offline(subjects: Path, tmp_path: Path, monkeypatch: pytest.M
     assert pythia.step0_of(trained) is not None
     with pytest.raises(BadInput, match="step7"):
         pythia.locate("EleutherAI/tiny-neox", "step7")
+    (home / "refs" / "step0").unlink()
+    with pytest.raises(BadInput, match="not in the hub cache"):
+        pythia.step0_of(trained)
     folder = pythia.locate(str(home), REVISION)
     assert pythia.fingerprint(folder) == pythia.fingerprint(trained)
 

@@ -45,7 +45,7 @@ def embeds_of(network: Network, blocks: Blocks, row: int, purpose: str = "score"
 def test_splicing_the_activations_themselves_changes_nothing(network: Network, blocks: Blocks) -> None:
     x = activations.collect(network, blocks, "score", [LAYER])[0][0]
     same = interventions.spliced(network, blocks, LAYER, x)
-    clean, zero, mean = interventions.ablations(network, blocks, LAYER, x.mean(dim=0))
+    ((clean, zero, mean),) = interventions.ablations(network, blocks, [LAYER], [x.mean(dim=0)])
     assert same.tokens == clean.tokens == int((blocks.lengths - 2).sum())
     assert same.cross_entropy == pytest.approx(clean.cross_entropy, rel=1e-5)
     assert same.kl == pytest.approx(0, abs=1e-3)
@@ -57,7 +57,7 @@ def test_splicing_the_activations_themselves_changes_nothing(network: Network, b
 
 def test_clean_cross_entropy_is_the_models_loss(subjects: Path, blocks: Blocks) -> None:
     model = pythia.load(pythia.locate(str(subjects / "seed0"), REVISION), torch.float32, torch.device("cpu"))
-    clean = interventions.ablations(Network(model), blocks, LAYER, torch.zeros(32)).clean
+    clean = interventions.ablations(Network(model), blocks, [LAYER], [torch.zeros(32)])[0].clean
     total = 0.0
     for row, length in zip(blocks.tokens, blocks.lengths, strict=True):
         tokens = torch.from_numpy(row[:length].astype(np.int64))[None]

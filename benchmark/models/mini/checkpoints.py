@@ -23,7 +23,11 @@ def save_revision(folder: Path, step: int, model: GPTNeoXForCausalLM, tokenizer:
 
 
 def save_state(
-    folder: Path, step: int, model: GPTNeoXForCausalLM, optimizer: torch.optim.Optimizer, curve: list[dict[str, float]]
+    folder: Path,
+    step: int,
+    model: GPTNeoXForCausalLM,
+    optimizer: torch.optim.Optimizer,
+    curve: list[dict[str, int | float]],
 ) -> None:
     """Keep weights, Adam moments, step and loss curve in `folder/state`."""
     tensors = {}
@@ -54,6 +58,6 @@ def resume(folder: Path, model: GPTNeoXForCausalLM, optimizer: torch.optim.Optim
     return step
 
 
-def read_curve(folder: Path, first: int) -> list[dict[str, float]]:
+def read_curve(folder: Path, first: int) -> list[dict[str, int | float]]:
     """The loss curve up to the step to go on from."""
     return list(json.loads((folder / "state" / "state.json").read_text())["curve"]) if first else []

@@ -62,15 +62,16 @@ def tokens(
             held = keyed.seed("held-out", text) % 10_000 < HELD_OUT_SHARE * 10_000
             parts[held].write(np.array([*ids, 0], dtype=np.uint16).tobytes())
             counts[held] += len(ids) + 1
-            if counts[0] >= wanted[0] and counts[1] >= wanted[1] // 2:
+            if counts[0] >= wanted[0] and counts[1] >= max(wanted[1] // 2, SMALLEST):
                 break
-        for part, file in zip(parts, files, strict=True):
+        for part in parts:
             part.close()
+        if min(counts) < SMALLEST:
+            raise BadInput(f"corpus {corpus.source!r} is too small to train on: {counts[0]} tokens")
+        for file in files:
             file.with_suffix(".tmp").rename(file)
         log(f"{counts[0]:,} training tokens and {counts[1]:,} held-out tokens (documents repeat beyond that)")
     train_tokens, held_out = (np.memmap(file, dtype=np.uint16, mode="r") for file in files)
-    if min(train_tokens.size, held_out.size) < SMALLEST:
-        raise BadInput(f"corpus {corpus.source!r} is too small to train on: {train_tokens.size} tokens")
     return train_tokens, held_out
 
 

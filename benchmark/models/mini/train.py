@@ -32,6 +32,7 @@ from benchmark.reporting import quiet_libraries
 from benchmark.suite import Corpus
 
 Log = Callable[[str], None]
+LOG_EVERY, STATE_EVERY = 100, 500
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,14 @@ def _train_seed(folder: Path, seed: int, recipe: Recipe, material: Material, sav
             group["lr"] = recipe.learning_rate * _schedule(step, recipe)
         loss = _step(model, optimizer, _batch(tokens, seed, step, recipe), recipe)
         done = step + 1
-        if done % 100 == 0 or done == recipe.steps:
+        if done % LOG_EVERY == 0 or done == recipe.steps:
             rate = (done - first) * recipe.batch * recipe.context / (time.monotonic() - started)
             left = (recipe.steps - done) * recipe.batch * recipe.context / rate
             curve.append({"step": done, "tokens": done * recipe.batch * recipe.context, "loss": round(loss, 4)})
             log(f"seed {seed}: step {done}/{recipe.steps} loss {loss:.3f} {rate:,.0f} tokens/s, {left:,.0f} s left")
         if done in save_steps:
             save_revision(folder, done, model, tokenizer)
-        if done % 500 == 0 and done < recipe.steps:
+        if done % STATE_EVERY == 0 and done < recipe.steps:
             save_state(folder, done, model, optimizer, curve)
     figures = {
         "seed": seed,

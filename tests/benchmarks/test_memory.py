@@ -1,0 +1,55 @@
+"""Peak memory: bounded by a stated buffer, whatever the token budget. Figures in docs/performance.md."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmark import method as methods
+from benchmark import pipeline
+from benchmark.records import Store
+from benchmark.suite import Suite
+from tests.conftest import Silent
+
+ROOT = Path(__file__).parents[2]
+
+
+def peaks(settings: dict[str, object], runs: Path) -> dict[str, float]:
+    """Peak resident bytes of harness and worker of one run in a fresh process."""
+    script = textwrap.dedent(f"""
+        import json
+        from pathlib import Path
+        from tests.benchmarks.test_memory import run_once
+        run_once(json.loads({json.dumps(json.dumps(settings))}), Path({str(runs)!r}))
+    """)
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    costs = [record.cost for record in Store(runs).records("tiny", "topk_sae")]
+    return {side: max(cost[f"{side}_peak_bytes"] for cost in costs) for side in ("harness", "worker")}
+
+
+def run_once(settings: dict[str, object], runs: Path) -> None:
+    suite, method = Suite.model_validate(settings), methods.load("topk_sae")
+    outcome = pipeline.run(suite, method, methods.rows(method, suite), Store(runs), "process", Silent())
+    assert not outcome.failed
+
+
+@pytest.mark.parametrize("spool_gib", [8.0, 0.0], ids=["spooled", "streamed"])
+def test_four_times_the_tokens_in_the_same_memory(
+    benchmark: BenchmarkFixture, tiny: dict[str, object], tmp_path: Path, spool_gib: float
+) -> None:
+    tokens = {"explain": 3_000, "score": 3_000, "block": 64}
+    tiny |= {"variants": ["trained"], "stream": {"shuffle_tokens": 32_768, "spool_gib": spool_gib}}
+    small = peaks(json.loads(json.dumps(tiny | {"tokens": tokens | {"fit": 150_000}})), tmp_path / "small")
+    large = benchmark.pedantic(
+        peaks, args=(json.loads(json.dumps(tiny | {"tokens": tokens | {"fit": 600_000}})), tmp_path / "large"), rounds=1
+    )
+    for side in ("harness", "worker"):
+        benchmark.extra_info[side] = (small[side], large[side])
+        print(f"\n{side}: {small[side] / 2**20:.0f} MiB, with 4x the tokens {large[side] / 2**20:.0f} MiB")
+        assert large[side] == pytest.approx(small[side], rel=0.1)
