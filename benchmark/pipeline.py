@@ -87,7 +87,6 @@ class Fitted(NamedTuple):
     worker: Worker
     featurizers: list[RemoteFeaturizer]
     cost: dict[str, float]
-    persistent: bool
 
 
 def run(suite: Suite, method: Method, rows: list[Row], store: Store, isolation: str, reporter: Reporter) -> Outcome:
@@ -206,6 +205,7 @@ def _variant(planned: Plan, group: Group) -> tuple[Network, dict[str, object]]:
 
 
 def _fit(context: Context, data: GroupData, unit: list[Planned]) -> Fitted:
+    """Fit, or load, the cells of a unit; what was fitted is kept at once, so that a kill costs no second fit."""
     suite, method = context.plan.suite, context.plan.method
     jobs = [_job(suite, item, hookpoint, data.chunks) for item in unit for hookpoint in _seen(context, item)]
     jobs = list({(job.stream["id"], keyed.digest(job.settings)): job for job in jobs}.values())
@@ -221,19 +221,20 @@ def _fit(context: Context, data: GroupData, unit: list[Planned]) -> Fitted:
             if method.manifest.scope == "model":
                 place = {job.hookpoint: number for number, job in enumerate(jobs)}
                 found = [found[place[item.cell.hookpoint]] for item in unit]
+            if suite.keep_featurizers and reply.get("persistent"):
+                for folder, featurizer in zip(folders, found, strict=True):
+                    _keep(folder, featurizer)
     except BaseException:
         worker.close()
         raise
     seconds = (time.monotonic() - started) / len(unit)
     cost = {"fit_seconds": seconds, "fitted_together": len(unit), "worker_peak_bytes": float(reply["peak_bytes"])}
-    return Fitted(worker, found, cost, bool(reply.get("persistent")))
+    return Fitted(worker, found, cost)
 
 
 def _score(context: Context, data: GroupData, item: Planned, featurizer: RemoteFeaturizer, fitted: Fitted) -> Record:
-    """Score one cell and keep its record; the featurizer is kept first, so that nothing fitted is lost."""
+    """Score one cell and keep its record."""
     cell, started = item.cell, time.monotonic()
-    if context.plan.suite.keep_featurizers and fitted.persistent:
-        _keep(context.store.featurizer(_ids(item).fit), featurizer)
     context.reporter.step(f"scoring {cell.group.variant} at {cell.hookpoint}", 0, 0)
     keys = Keys(cell.group.subject, cell.group.replicate, cell.method_seed, cell.hookpoint)
     scored = context.track.score(data.hidden, cell.hookpoint, featurizer, keys)

@@ -31,7 +31,10 @@ class PositionCounts:
         return PositionCounts(self.tokens + other.tokens, self.firings + other.firings)
 
     def values(self) -> dict[str, Value]:
-        """Mutual information of firing and position bin, less its bias (bins - 1) / 2N, over the entropy of firing."""
+        """Mutual information of firing and position bin, less its bias (bins - 1) / 2N, over the entropy of firing.
+
+        The bias is the asymptotic one: a latent with under about ten firings reads low (-.08 at 3 in 65k tokens).
+        """
         total = self.tokens.sum()
         rate = self.firings.sum(axis=0) / max(total, 1.0)
         varies = (rate > 0) & (rate < 1)

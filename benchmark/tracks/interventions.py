@@ -19,6 +19,7 @@ from benchmark.models import hookpoints
 from benchmark.models.network import Network
 
 SWAP_BLOCKS = 128
+LOGIT_ELEMENTS = 1 << 24
 
 
 class Ablations(NamedTuple):
@@ -53,17 +54,13 @@ def ablations(
     nothing = Ablations(Divergence(), Divergence(), Divergence())
     totals = [nothing] * len(layers)
     for batch in _batches(network, blocks):
-        clean = _log_probabilities(network, batch, None)
-        unchanged = Divergence.of(clean, clean, batch.targets)
+        clean = _hidden(network, batch, None)
+        unchanged = _divergence(network, clean, clean, batch.targets)
         for place, (layer, mean) in enumerate(zip(layers, means, strict=True)):
             values = mean.to(network.device, network.model.dtype)
-            zero, average = (
-                Divergence.of(
-                    clean, _log_probabilities(network, batch, (layer, _filling(batch.mask, fill))), batch.targets
-                )
-                for fill in (torch.zeros_like(values), values)
-            )
-            sums = zip(totals[place], (unchanged, zero, average), strict=True)
+            edits = ((layer, _filling(batch.mask, fill)) for fill in (torch.zeros_like(values), values))
+            changed = (_divergence(network, clean, _hidden(network, batch, edit), batch.targets) for edit in edits)
+            sums = zip(totals[place], (unchanged, *changed), strict=True)
             totals[place] = Ablations(*(old + new for old, new in sums))
     return totals
 
@@ -75,9 +72,8 @@ def spliced(network: Network, blocks: Blocks, layer: int, xhat: Float[Tensor, "t
         size = int(batch.mask.sum())
         rows = xhat[start : start + size].to(network.device, network.model.dtype)
         start += size
-        clean = _log_probabilities(network, batch, None)
-        changed = _log_probabilities(network, batch, (layer, _filling(batch.mask, rows)))
-        total += Divergence.of(clean, changed, batch.targets)
+        changed = _hidden(network, batch, (layer, _filling(batch.mask, rows)))
+        total += _divergence(network, _hidden(network, batch, None), changed, batch.targets)
     return total
 
 
@@ -144,9 +140,19 @@ def _batches(network: Network, blocks: Blocks) -> Iterator[_Batch]:
         yield _Batch(rows, network.embed(tokens, keys_of("score", rows)), mask, predicting, targets)
 
 
-def _log_probabilities(network: Network, batch: _Batch, edit: tuple[int, hookpoints.Edit] | None) -> Tensor:
-    hidden = hookpoints.final(network, batch.embeds, edit)
-    return hookpoints.log_probabilities(network, hidden[batch.predicting])
+def _hidden(network: Network, batch: _Batch, edit: tuple[int, hookpoints.Edit] | None) -> Tensor:
+    """Final hidden states [token, d_model] of the positions that predict a token."""
+    return hookpoints.final(network, batch.embeds, edit)[batch.predicting]
+
+
+def _divergence(network: Network, clean: Tensor, changed: Tensor, targets: Tensor) -> Divergence:
+    """Sums over tokens, a slice at a time: log-probabilities of a large vocabulary are never held for a whole batch."""
+    total = Divergence()
+    size = max(1, LOGIT_ELEMENTS // int(network.model.config.vocab_size))
+    for parts in zip(clean.split(size), changed.split(size), targets.split(size), strict=True):
+        first, second = (hookpoints.log_probabilities(network, hidden) for hidden in parts[:2])
+        total += Divergence.of(first, second, parts[2])
+    return total
 
 
 def _filling(mask: Tensor, values: Tensor) -> hookpoints.Edit:
