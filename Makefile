@@ -5,6 +5,9 @@ SUITE ?= mini
 RUNS ?= runs
 PYTHON ?=
 
+# Harness and worker take turns on the same cores: threads that spin while they wait would take them from each other.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 ifeq ($(PYTHON),)
   PY := .venv/bin/python
   SETUP := .venv/.installed

@@ -52,9 +52,8 @@ def run(
         store, started = records.Store(runs), time.monotonic()
         with reporter(console) as report:
             outcome = pipeline.run(chosen, found, rows, store, isolation, report)
-        current = [plan.settings_hash(chosen, found, row) for row in rows]
-        path = board.render_local(store, current)
-        _print_summary(board.local_rows(store, current), chosen.name, method)
+        path = board.render_local(store)
+        _print_summary(board.local_rows(store), chosen.name, method)
         console.print(
             f"{outcome.computed} cells computed, {outcome.cached} were done, in {time.monotonic() - started:.0f} s; "
             f"the whole board is {path}"
@@ -101,7 +100,7 @@ def render(runs: Runs = Path("runs")) -> None:
     with clean_errors():
         console.print(f"{board.render_published()}")
         if (runs / "records").is_dir():
-            console.print(f"{board.render_local(records.Store(runs), [])}")
+            console.print(f"{board.render_local(records.Store(runs))}")
 
 
 @app.command()

@@ -66,7 +66,7 @@ def load(name: str, homes: tuple[Path, ...] = HOMES) -> Method:
         raise BadInput(f"{file} is not TOML: {error}") from error
     except ValidationError as error:
         raise BadInput(f"{file}: {sentence(error, Manifest)}") from error
-    return Method(name, folders[0], manifest, _code_hash(folders[0]))
+    return Method(name, folders[0], manifest, keyed.short(_code_hash(folders[0]), manifest.entry, manifest.scope))
 
 
 def rows(method: Method, suite: Suite, preset: str | None = None) -> list[Row]:
@@ -76,7 +76,11 @@ def rows(method: Method, suite: Suite, preset: str | None = None) -> list[Row]:
         BadInput: a preset or setting that the method does not have.
     """
     asked = ({"preset": preset},) if preset else suite.methods.get(method.name, ({},))
-    return [_row(method, dict(changes)) for changes in asked]
+    found = [_row(method, dict(changes)) for changes in asked]
+    for place, row in enumerate(found):
+        if row.settings in [other.settings for other in found[:place]]:
+            raise BadInput(f"suite {suite.name} runs {method.name} twice with the same settings: {row.label}")
+    return found
 
 
 def _row(method: Method, changes: dict[str, Any]) -> Row:
@@ -99,4 +103,4 @@ def _code_hash(folder: Path) -> str:
         for file in folder.rglob("*")
         if file.is_file() and file.name not in PROSE and "__pycache__" not in file.parts
     ]
-    return keyed.files_digest(files, folder)[:16]
+    return keyed.files_digest(files, folder)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from benchmark import joins, keyed, plan, provenance
 from benchmark.cell import Group, Ids, grouped
 from benchmark.data import blocks as token_blocks
+from benchmark.data import corpus as corpora
 from benchmark.data.activations import CHUNK_TOKENS, ChunkStore
 from benchmark.data.blocks import Blocks
 from benchmark.errors import BadInput
@@ -96,16 +97,36 @@ def run(suite: Suite, method: Method, rows: list[Row], store: Store, isolation: 
         BadInput: before any compute, when something is known to fail.
     """
     store.check()
-    with closing(ISOLATION[isolation]()) as executor:
-        builtin.ensure(list(suite.subject.replicates.values()), store.root / "subjects", reporter.say)
+    with store.locked(), closing(ISOLATION[isolation]()) as executor:
+        _make_built_in(suite, method, rows, store, executor, reporter)
         planned = plan.make(suite, method, rows, store, download=True)
-        joint = _check_settings(planned, executor, store)
+        shape = plan.shape_of(next(iter(planned.replicates.values())).trained)
+        joint = _check_settings(method, rows, shape.d_model, executor, store)
         blocks = _blocks(planned, store, reporter)
+        store.select(suite.name, method.name, {row.label: _row_ids(planned, row) for row in rows})
         track = FeaturesTrack(suite.metrics, suite.latents)
         context = Context(planned, store, executor, blocks, track, reporter, joint)
         outcome = _run_groups(context)
-    _join(context)
+        _join(context)
     return outcome
+
+
+def _make_built_in(
+    suite: Suite, method: Method, rows: list[Row], store: Store, executor: Executor, reporter: Reporter
+) -> None:
+    """Train a built-in subject that is not there yet, once the suite and the method are known to fit it."""
+    shape = plan.built_in_shape(suite)
+    if shape is None:
+        return
+    plan.find_device(suite.subject.device)
+    plan.check_shape(suite, shape)
+    corpora.check(suite.corpus)
+    _check_settings(method, rows, shape.d_model, executor, store)
+    builtin.ensure(list(suite.subject.replicates.values()), store.root / "subjects", reporter.say)
+
+
+def _row_ids(planned: Plan, row: Row) -> list[str]:
+    return [_ids(item).score for item in planned.cells if item.cell.row == row]
 
 
 def _run_groups(context: Context) -> Outcome:
@@ -113,7 +134,6 @@ def _run_groups(context: Context) -> Outcome:
     pending = [item.cell for item in context.plan.pending]
     total, done = len(planned), len(planned) - len(pending)
     outcome = Outcome(0, done, [])
-    provenance.clear_abandoned(context.store.root / "spool")
     context.reporter.cells(done, total)
     for group, members in grouped(pending):
         for record in _run_group(context, group, [planned[cell.opaque] for cell in members]):
@@ -178,7 +198,7 @@ def _group_data(context: Context, group: Group) -> GroupData:
     layers = [layer_of(hookpoint) for hookpoint in suite.hookpoints]
     name = keyed.short("spool", gate["weight_hash"], blocks["fit"].data_hash, layers, suite.stream.dtype)
     chunks = ChunkStore(
-        context.store.root / "spool" / f"{name}-{provenance.process()}",
+        context.store.root / "spool" / name,
         network,
         blocks["fit"],
         layers,
@@ -208,14 +228,15 @@ def _fit(context: Context, data: GroupData, unit: list[Planned]) -> Fitted:
     """Fit, or load, the cells of a unit; what was fitted is kept at once, so that a kill costs no second fit."""
     suite, method = context.plan.suite, context.plan.method
     jobs = [_job(suite, item, hookpoint, data.chunks) for item in unit for hookpoint in _seen(context, item)]
-    jobs = list({(job.stream["id"], keyed.digest(job.settings)): job for job in jobs}.values())
+    if method.manifest.scope == "model":
+        jobs = list({job.stream["id"]: job for job in jobs}.values())
     layers = {job.stream["id"]: layer_of(job.hookpoint) for job in jobs}
     started = time.monotonic()
     worker = _open(context, lambda stream, number: data.chunks.chunk(layers[stream], number), unit[0].cell.opaque)
     try:
         folders = [context.store.featurizer(_ids(item).fit) for item in unit]
         if all(folder.is_dir() for folder in folders):
-            found, reply = featurizers.load(worker, folders)
+            found, reply = featurizers.load(worker, folders, data.network.d_model)
         else:
             found, reply = featurizers.fit(worker, jobs, method.manifest.scope)
             if method.manifest.scope == "model":
@@ -282,14 +303,13 @@ def _join_tokens(blocks: Blocks) -> NDArray[np.int64]:
     return Tokens.of(blocks).ids[:JOIN_TOKENS]
 
 
-def _check_settings(planned: Plan, executor: Executor, store: Store) -> bool:
+def _check_settings(method: Method, rows: list[Row], d_model: int, executor: Executor, store: Store) -> bool:
     """Let the method refuse its settings before any compute; returns whether it trains several at once."""
-    method, config = planned.method, pythia.config(next(iter(planned.replicates.values())).trained)
     with closing(executor.start(_no_chunks, store.root / "logs" / "check.log")) as worker:
         try:
-            reply, _ = worker.call(_opening(planned))
-            for row in planned.rows:
-                worker.call({"op": "check", "settings": row.settings, "d_model": config.hidden_size})
+            reply, _ = worker.call(_opening(method, torch.device("cpu")))
+            for row in rows:
+                worker.call({"op": "check", "settings": row.settings, "d_model": d_model})
         except MethodError as error:
             raise BadInput(f"method {method.name}: {error}") from error
     return bool(reply.get("joint"))
@@ -297,16 +317,16 @@ def _check_settings(planned: Plan, executor: Executor, store: Store) -> bool:
 
 def _open(context: Context, chunks: Chunks, name: str) -> Worker:
     worker = context.executor.start(chunks, context.store.root / "logs" / f"{name}.log")
-    worker.call(_opening(context.plan))
+    worker.call(_opening(context.plan.method, context.plan.device))
     return worker
 
 
-def _opening(planned: Plan) -> dict[str, Any]:
+def _opening(method: Method, device: torch.device) -> dict[str, Any]:
     return {
         "op": "open",
-        "folder": str(planned.method.folder),
-        "entry": planned.method.manifest.entry,
-        "device": str(planned.device),
+        "folder": str(method.folder),
+        "entry": method.manifest.entry,
+        "device": str(device),
         "threads": torch.get_num_threads(),
     }
 
@@ -340,7 +360,7 @@ def _seeds(group: Group, method_seed: int, hookpoint: str) -> dict[str, int]:
 def _keep(folder: Path, featurizer: RemoteFeaturizer) -> None:
     if folder.is_dir():
         return
-    temporary = folder.with_name(f"{folder.name}.{provenance.process()}.tmp")
+    temporary = folder.with_name(f"{folder.name}.tmp")
     temporary.mkdir(parents=True, exist_ok=True)
     featurizer.save(temporary)
     temporary.rename(folder)

@@ -36,14 +36,23 @@ class Planned(NamedTuple):
     record: Record | None
 
 
+class Shape(NamedTuple):
+    """What of a subject decides whether a suite fits it."""
+
+    layers: int
+    d_model: int
+    positions: int
+
+
 class Plan(NamedTuple):
-    """Everything `run` needs."""
+    """Everything `run` needs; `data` holds the content ids of the splits."""
 
     suite: Suite
     method: Method
     rows: list[Row]
     device: torch.device
     replicates: dict[int, Replicate]
+    data: dict[str, str]
     cells: list[Planned]
 
     @property
@@ -57,16 +66,10 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
     Raises:
         BadInput: anything that can be known to fail before compute.
     """
-    device = _device(suite.subject.device)
+    device = find_device(suite.subject.device)
     replicates = _replicates(suite, store.root / "subjects", download)
     for replicate in replicates.values():
-        config = pythia.config(replicate.trained)
-        hookpoints.check(suite.hookpoints, config.num_hidden_layers)
-        if suite.tokens.block > config.max_position_embeddings:
-            raise BadInput(
-                f"tokens.block is {suite.tokens.block} and {suite.subject.name} takes at most "
-                f"{config.max_position_embeddings} positions"
-            )
+        check_shape(suite, shape_of(replicate.trained))
     if len({pythia.tokenizer_fingerprint(replicate.trained) for replicate in replicates.values()}) > 1:
         raise BadInput(
             f"the replicates of {suite.subject.name} have different tokenizers: they must see the same tokens"
@@ -75,7 +78,29 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
     if not data or not blocks.home_of(data, store.root / "blocks").is_dir():
         corpus.check(suite.corpus)
     planned = [_look_up(cell, suite, method, replicates, data, store) for cell in cells(suite, method, rows)]
-    return Plan(suite, method, rows, device, replicates, planned)
+    return Plan(suite, method, rows, device, replicates, data, planned)
+
+
+def shape_of(checkpoint: Checkpoint) -> Shape:
+    """The shape of a checkpoint, from its configuration."""
+    config = pythia.config(checkpoint)
+    return Shape(config.num_hidden_layers, config.hidden_size, config.max_position_embeddings)
+
+
+def check_shape(suite: Suite, shape: Shape) -> None:
+    """Refuse hookpoints and blocks that the subject does not have room for."""
+    hookpoints.check(suite.hookpoints, shape.layers)
+    if suite.tokens.block > shape.positions:
+        raise BadInput(
+            f"tokens.block is {suite.tokens.block} and {suite.subject.name} takes at most {shape.positions} positions"
+        )
+
+
+def built_in_shape(suite: Suite) -> Shape | None:
+    """The shape of a built-in subject, known before it is made; None for others."""
+    built_in = all(builtin.folder(source, Path()) is not None for source in suite.subject.replicates.values())
+    recipe = builtin.RECIPE
+    return Shape(recipe.layers, recipe.d_model, recipe.positions) if built_in else None
 
 
 def eta(plan: Plan) -> str:
@@ -87,13 +112,12 @@ def eta(plan: Plan) -> str:
     return f"; the rest may take about {per_cell * len(plan.pending):.0f} s, judging by those done"
 
 
-def settings_hash(suite: Suite, method: Method, row: Row) -> str:
-    """What all cells of one row of the board share."""
-    fixed = suite.model_dump(mode="json", include={"tokens", "stream", "metrics", "latents", "corpus"}) | {
-        "subject": suite.subject.name,
-        "dtype": suite.subject.dtype,
-    }
-    return keyed.short("settings", method.code_hash, row.settings, fixed, _parts())
+def settings_hash(suite: Suite, method: Method, row: Row, data: dict[str, str], revision: str) -> str:
+    """What all cells of one row of the board share: everything their ids hold but the cell and its weights."""
+    stream = suite.stream.model_dump(exclude={"spool_gib"})
+    scored = (_metrics(suite), suite.latents)
+    subject = (suite.subject.name, suite.subject.dtype, revision)
+    return keyed.short("settings", method.code_hash, row.settings, subject, data, stream, scored, _parts())
 
 
 def data_ids(suite: Suite, replicates: dict[int, Replicate]) -> dict[str, str]:
@@ -146,9 +170,14 @@ def _ids(cell: Cell, suite: Suite, method: Method, replicate: Replicate, data: d
     fit = keyed.short(
         "fit", _parts()["fit"], method.code_hash, cell.key, weights, data["fit"], seen, suite.subject.dtype, stream
     )
-    metrics = sorted(name for name in suite.metrics if name in registry.METRICS)
-    score = keyed.short("score", _parts()["score"], fit, metrics, suite.latents, data["explain"], data["score"])
+    seen_by_score = (_metrics(suite), suite.latents, data["explain"], data["score"])
+    score = keyed.short("score", _parts()["score"], fit, *seen_by_score)
     return Ids(fit, score)
+
+
+def _metrics(suite: Suite) -> list[str]:
+    """Metrics of single cells; joins are computed beside them and change no record."""
+    return sorted(name for name in suite.metrics if name in registry.METRICS)
 
 
 def _parts() -> dict[str, dict[str, Any]]:
@@ -159,7 +188,8 @@ def _parts() -> dict[str, dict[str, Any]]:
     }
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device a suite names; `auto` is CUDA where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import resource
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def record(
             "checkpoint": pythia.fingerprint(replicate.trained),
             "weights": str(gate["weight_hash"]),
             "tokenizer": pythia.tokenizer_fingerprint(replicate.trained),
-            **{f"data_{split}": value for split, value in plan.data_ids(planned.suite, planned.replicates).items()},
+            **{f"data_{split}": value for split, value in planned.data.items()},
         },
         budgets=planned.suite.model_dump(mode="json", include={"tokens", "stream", "latents", "corpus"}),
         versions=versions(),
@@ -98,28 +97,6 @@ def peak_bytes() -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
-def process() -> int:
-    """Marks temporary folders as this process's own."""
-    return os.getpid()
-
-
-def clear_abandoned(spool: Path) -> None:
-    """Delete spools of processes that are gone."""
-    for folder in spool.glob("*-*"):
-        if not _alive(int(folder.name.rpartition("-")[2])):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _identity(planned: Plan, item: Planned) -> dict[str, Any]:
     if item.ids is None:
         raise BadInput("a cell without ids has no record")
@@ -140,7 +117,7 @@ def _identity(planned: Plan, item: Planned) -> dict[str, Any]:
         ),
         "fit_id": item.ids.fit,
         "score_id": item.ids.score,
-        "settings_hash": plan.settings_hash(suite, planned.method, cell.row),
+        "settings_hash": plan.settings_hash(suite, planned.method, cell.row, planned.data, checkpoint.revision),
         "settings": cell.row.settings,
     }
 

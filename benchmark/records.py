@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load_file, save_file
@@ -18,6 +22,7 @@ from scipy import sparse
 from benchmark.errors import BadInput
 
 SCHEMA = 1
+SELECTION = "selection.json"
 
 
 class _Closed(BaseModel):
@@ -106,6 +111,38 @@ class Store:
         except OSError as error:
             raise BadInput(f"results folder {self.root} cannot be written: {error.strerror}") from error
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Refuse a second run on the same folder, and clear what a killed one left half-written."""
+        lock = FileLock(self.root / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BadInput(
+                f"another run is using {self.root}: wait for it, or choose another results folder"
+            ) from error
+        try:
+            self._clear_abandoned()
+            yield
+        finally:
+            lock.release()
+
+    def select(self, suite: str, method: str, rows: dict[str, list[str]]) -> None:
+        """Say which cells make up each row, by score id; rows of other labels stay as they are."""
+        path = self._folder(suite, method) / SELECTION
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(self._selection(suite, method) | rows, indent=1) + "\n")
+
+    def selected(self) -> tuple[list[Record], list[Join]]:
+        """Scored records and joins of the rows as they were last run; those of other settings are left out."""
+        records, joins = [], []
+        for path in sorted((self.root / "records").glob(f"*/*/{SELECTION}")):
+            suite, method = path.parts[-3:-1]
+            ids = {name for row in self._selection(suite, method).values() for name in row}
+            records += [record for name in sorted(ids) if (record := self.find(suite, method, name))]
+            joins += [join for join in self.joins(suite, method) if ids.issuperset(join.score_ids)]
+        return records, joins
+
     def find(self, suite: str, method: str, score_id: str) -> Record | None:
         """A scored record, or None; failed cells are tried again."""
         path = self._path(suite, method, score_id)
@@ -151,8 +188,9 @@ class Store:
         return read_joins(self._folder(suite, method) / "joins.json")
 
     def put_joins(self, suite: str, method: str, joins: list[Join]) -> None:
-        """Replace the joins of a method under a suite."""
-        write_joins(self._folder(suite, method) / "joins.json", joins)
+        """Add joins of a method under a suite."""
+        known = {(join.metric, join.score_ids): join for join in [*self.joins(suite, method), *joins]}
+        write_joins(self._folder(suite, method) / "joins.json", list(known.values()))
 
     def _put_arrays(self, score_id: str, arrays: Arrays) -> None:
         codes = arrays.codes
@@ -169,6 +207,15 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").rename(path)
+
+    def _selection(self, suite: str, method: str) -> dict[str, list[str]]:
+        path = self._folder(suite, method) / SELECTION
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+    def _clear_abandoned(self) -> None:
+        shutil.rmtree(self.root / "spool", ignore_errors=True)
+        for path in self.root.rglob("*.tmp"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _folder(self, suite: str, method: str) -> Path:
         return self.root / "records" / suite / method
@@ -187,7 +234,7 @@ def read(path: Path) -> Record:
 
 def read_all(folder: Path) -> list[Record]:
     """All records below a folder, in path order."""
-    return [read(path) for path in sorted(folder.rglob("*.json")) if path.name != "joins.json"]
+    return [read(path) for path in sorted(folder.rglob("*.json")) if path.name not in ("joins.json", SELECTION)]
 
 
 def read_joins(path: Path) -> list[Join]:

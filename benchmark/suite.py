@@ -47,6 +47,12 @@ class Subject(Frozen):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of the forward pass")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
+    @field_validator("replicates")
+    @classmethod
+    def _distinct_replicates(cls, values: dict[int, str]) -> dict[int, str]:
+        _distinct("replicate", tuple(values.values()))
+        return values
+
 
 class Tokens(Frozen):
     """Token budgets; documents are split by hash, so the splits are disjoint."""

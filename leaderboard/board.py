@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.records import Join, Record, Store, path_of, read_all, read_joins, write_joins, write_text
@@ -23,21 +22,16 @@ def render_published() -> Path:
     return PUBLISHED
 
 
-def render_local(store: Store, current: Sequence[str]) -> Path:
-    """`LEADERBOARD.md` under the store: published rows plus own, own rows taking the place of published ones.
-
-    `current`: settings hashes of the run just made; rows of the same method, suite and label under older settings
-    give way to them.
-    """
+def render_local(store: Store) -> Path:
+    """`LEADERBOARD.md` under the store: published rows plus own, own rows taking the place of published ones."""
     path = store.root / "LEADERBOARD.md"
-    write_text(path, markdown.render(local_rows(store, current)))
+    write_text(path, markdown.render(local_rows(store)))
     return path
 
 
-def local_rows(store: Store, current: Sequence[str]) -> list[Row]:
+def local_rows(store: Store) -> list[Row]:
     """The rows of the local board."""
-    own = store.root / "records"
-    records, joins = _newest(read_all(own), _all_joins(own), current)
+    records, joins = store.selected()
     taken = {_key(record) for record in records}
     records += [record for record in read_all(RESULTS) if _key(record) not in taken]
     joins += [join for join in _all_joins(RESULTS) if _key(join) not in taken]
@@ -45,13 +39,12 @@ def local_rows(store: Store, current: Sequence[str]) -> list[Row]:
 
 
 def publish(store: Store, method: str) -> list[Path]:
-    """Copy a method's scored records, their tables and joins to the results; earlier settings of a row give way.
+    """Copy a method's rows, as they were last run, to the results; earlier published cells of a row give way.
 
     Returns the files written, none when the store has no records of the method.
     """
-    own = store.root / "records"
-    records, joins = _newest(read_all(own), _all_joins(own), [])
-    records = [record for record in records if record.where.method == method and record.status == "scored"]
+    records, joins = store.selected()
+    records = [record for record in records if record.where.method == method]
     taken = {_key(record) for record in records}
     for record in read_all(RESULTS):
         if _key(record) in taken:
@@ -60,7 +53,8 @@ def publish(store: Store, method: str) -> list[Path]:
     written = []
     for record in records:
         for suffix in (".json", ".parquet"):
-            source, target = (path_of(root, record).with_suffix(suffix) for root in (own, RESULTS))
+            source = path_of(store.root / "records", record).with_suffix(suffix)
+            target = path_of(RESULTS, record).with_suffix(suffix)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             written.append(target)
@@ -70,19 +64,6 @@ def publish(store: Store, method: str) -> list[Path]:
         write_joins(path, kept + [join for join in joins if _key(join) in taken and join.where.suite == suite])
         written.append(path)
     return written
-
-
-def _newest(records: list[Record], joins: list[Join], current: Sequence[str]) -> tuple[list[Record], list[Join]]:
-    """One settings hash per (suite, method, label): that of the current run, else the one with most records."""
-    counts: dict[Key, dict[str, int]] = {}
-    for record in records:
-        tally = counts.setdefault(_key(record), {})
-        tally[record.settings_hash] = tally.get(record.settings_hash, 0) + 1
-    chosen = {key: max(tally, key=lambda name: (name in current, tally[name], name)) for key, tally in counts.items()}
-    return (
-        [record for record in records if record.settings_hash == chosen[_key(record)]],
-        [join for join in joins if join.settings_hash == chosen.get(_key(join))],
-    )
 
 
 def _all_joins(folder: Path) -> list[Join]:

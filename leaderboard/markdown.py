@@ -42,18 +42,20 @@ def _metric(rows: list[Row]) -> list[str]:
 
 def _line(row: Row) -> dict[str, str]:
     line = {"method": row.method, "settings": row.label, "hookpoint": "mean" if row.hookpoint == ALL else row.hookpoint}
-    line |= {variant: text(score) for variant, score in row.scores.items()}
-    line |= {f"gap to {null}": text(score, signed=True) for null, score in row.gaps.items()}
-    line["replicates"] = str(max((score.replicates for score in row.scores.values()), default=0))
+    most = max((score.replicates for score in row.scores.values()), default=0)
+    line |= {variant: text(score, of=most) for variant, score in row.scores.items()}
+    line |= {f"gap to {null}": text(score, of=most, signed=True) for null, score in row.gaps.items()}
+    line["replicates"] = str(most)
     return line
 
 
-def text(score: Score, *, signed: bool = False) -> str:
-    """Mean ± standard deviation, or n/a."""
+def text(score: Score, *, of: int = 0, signed: bool = False) -> str:
+    """Mean ± standard deviation, or n/a; with its own count where it rests on fewer than `of` replicates."""
     if score.mean is None:
         return "n/a"
     mean = f"{score.mean:+.4f}" if signed else f"{score.mean:.4f}"
-    return mean if score.spread is None else f"{mean} ± {score.spread:.4f}"
+    spread = "" if score.spread is None else f" ± {score.spread:.4f}"
+    return mean + spread + (f" (n={score.replicates})" if score.replicates < of else "")
 
 
 def _direction(metric: str) -> str:

@@ -66,6 +66,10 @@ def long(records: Iterable[Record], joins: Iterable[Join] = ()) -> pd.DataFrame:
         if record.status == "scored"
         for name, metric in record.metrics.items()
     ]
+    keys = ("metric", "suite", "method", "label", "variant", "replicate", "method_seed", "hookpoint")
+    places = [tuple(line[key] for key in keys) for line in lines]
+    if len(set(places)) < len(places):
+        raise ValueError("two records of one cell: a row must not mix settings")
     lines += [
         {
             **_keys(join),

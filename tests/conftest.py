@@ -38,8 +38,7 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def tiny(subjects: Path) -> dict[str, Any]:
+def tiny_settings(subjects: Path) -> dict[str, Any]:
     """A suite on the tiny subject, as the plain values of its TOML."""
     return {
         "name": "tiny",
@@ -47,7 +46,7 @@ def tiny(subjects: Path) -> dict[str, Any]:
         "subject": {
             "name": "tiny-neox",
             "revision": REVISION,
-            "replicates": {0: str(subjects / "seed0"), 1: str(subjects / "seed1")},
+            "replicates": {"0": str(subjects / "seed0"), "1": str(subjects / "seed1")},
         },
         "corpus": {"source": "built-in:sentences:1"},
         "tokens": {"fit": 20_000, "explain": 3_000, "score": 3_000, "block": 64},
@@ -56,6 +55,11 @@ def tiny(subjects: Path) -> dict[str, Any]:
         "latents": 20,
         "methods": {"topk_sae": [{"expansion_factor": 4, "k": 4, "batch_size": 512}]},
     }
+
+
+@pytest.fixture
+def tiny(subjects: Path) -> dict[str, Any]:
+    return tiny_settings(subjects)
 
 
 @pytest.fixture

@@ -20,15 +20,6 @@ runner = CliRunner()
 Change = Callable[[dict[str, Any], Path], list[str]]
 
 
-def plain(value: Any) -> Any:
-    """TOML has string keys only."""
-    return {str(key): plain(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def nothing(settings: dict[str, Any], folder: Path) -> list[str]:
-    return []
-
-
 def set_field(*path: str, value: Any) -> Change:
     def change(settings: dict[str, Any], folder: Path) -> list[str]:
         for part in path[:-1]:
@@ -42,9 +33,9 @@ def set_field(*path: str, value: Any) -> Change:
 def spoiled_subject(spoil: Callable[[Path], object]) -> Change:
     def change(settings: dict[str, Any], folder: Path) -> list[str]:
         copy = folder / "subject"
-        shutil.copytree(settings["subject"]["replicates"][0], copy)
+        shutil.copytree(settings["subject"]["replicates"]["0"], copy)
         spoil(copy / REVISION)
-        settings["subject"]["replicates"] = {0: str(copy)}
+        settings["subject"]["replicates"] = {"0": str(copy)}
         return []
 
     return change
@@ -78,7 +69,25 @@ def without(field: str) -> Change:
     return change
 
 
+def same_replicate(settings: dict[str, Any], folder: Path) -> list[str]:
+    settings["subject"]["replicates"]["1"] = settings["subject"]["replicates"]["0"]
+    return []
+
+
+def built_in(*path: str, value: Any) -> Change:
+    """A fault that must show before the built-in subject is trained."""
+
+    def change(settings: dict[str, Any], folder: Path) -> list[str]:
+        settings["subject"]["replicates"] = {"0": "built-in:pythia-mini/seed0"}
+        return set_field(*path, value=value)(settings, folder)
+
+    return change
+
+
 BAD = {
+    "built-in, hookpoint": (built_in("hookpoints", value=["layers.9"]), "allowed: layers.0, layers.1, layers.2"),
+    "built-in, k": (built_in("methods", "topk_sae", value=[{"k": 9999}]), "k = 9999 exceeds"),
+    "built-in, device": (built_in("subject", "device", value="cuda:9"), "is not there"),
     "unknown metric": (set_field("metrics", value=["fvu@2"]), "unknown metric 'fvu@2': did you mean 'fvu@1'?"),
     "unknown variant": (set_field("variants", value=["trainde"]), "did you mean 'trained'?"),
     "unknown hookpoint": (set_field("hookpoints", value=["layers.7"]), "allowed: layers.0, layers.1"),
@@ -98,6 +107,7 @@ BAD = {
     "missing field": (without("corpus"), "field 'corpus' is missing"),
     "runs not writable": (blocked_runs, "cannot be written"),
     "device not there": (set_field("subject", "device", value="cuda:9"), "device 'cuda:9' is not there"),
+    "one checkpoint twice": (same_replicate, "is listed twice"),
     "block too long": (set_field("tokens", "block", value=4096), "takes at most 256 positions"),
 }
 
@@ -107,13 +117,14 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tiny: dict[str, Any], tmp_pat
     change, sentence = BAD[case]
     extra = change(tiny, tmp_path)
     suite = tmp_path / "tiny.toml"
-    suite.write_text(tomli_w.dumps(plain(tiny)))
+    suite.write_text(tomli_w.dumps(tiny))
     runs = [] if "--runs" in extra else ["--runs", str(tmp_path / "runs")]
     result = runner.invoke(app, ["run", "topk_sae", "--suite", str(suite), *runs, *extra])
     assert result.exit_code == 2, result.output
     assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.rglob("records/*"))
+    assert not list(tmp_path.rglob("pythia-mini"))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +146,7 @@ def test_unknown_names(arguments: list[str], sentence: str) -> None:
 def test_run_plan_and_render(tiny: dict[str, Any], tmp_path: Path) -> None:
     tiny |= {"variants": ["trained", "step0"], "hookpoints": ["layers.1"], "metrics": ["fvu@1", "universality@1"]}
     suite = tmp_path / "tiny.toml"
-    suite.write_text(tomli_w.dumps(plain(tiny)))
+    suite.write_text(tomli_w.dumps(tiny))
     options = ["topk_sae", "--suite", str(suite), "--runs", str(tmp_path / "runs")]
     before = runner.invoke(app, ["plan", *options])
     assert "4 cells, 0 done" in before.stdout

@@ -21,7 +21,7 @@ from benchmark.pipeline import Outcome
 from benchmark.records import Record, Store
 from benchmark.suite import Suite
 from leaderboard import board
-from tests.conftest import REVISION, Silent
+from tests.conftest import Silent, tiny_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,21 +48,7 @@ def values(runs: Path) -> dict[str, dict[str, float | None]]:
 def done(tmp_path_factory: pytest.TempPathFactory, subjects: Path) -> dict[str, Any]:
     """One finished run that several tests look at."""
     runs = tmp_path_factory.mktemp("runs")
-    settings = {
-        "name": "tiny",
-        "summary": "for tests",
-        "subject": {
-            "name": "tiny-neox",
-            "revision": REVISION,
-            "replicates": {"0": str(subjects / "seed0"), "1": str(subjects / "seed1")},
-        },
-        "corpus": {"source": "built-in:sentences:1"},
-        "tokens": {"fit": 20_000, "explain": 3_000, "score": 3_000, "block": 64},
-        "stream": {"shuffle_tokens": 8_192},
-        "hookpoints": ["layers.0", "layers.1"],
-        "latents": 20,
-        "methods": {"topk_sae": [{"expansion_factor": 4, "k": 4, "batch_size": 512}]},
-    }
+    settings = tiny_settings(subjects)
     outcome = run(Suite.model_validate(settings), runs, Silent())
     return {"runs": runs, "settings": settings, "outcome": outcome}
 
@@ -105,11 +91,11 @@ def test_the_control_reconstructs_worst(done: dict[str, Any]) -> None:
 
 def test_again_computes_nothing_and_the_board_is_byte_identical(done: dict[str, Any]) -> None:
     suite, runs = Suite.model_validate(done["settings"]), done["runs"]
-    before = board.render_local(Store(runs), []).read_bytes()
+    before = board.render_local(Store(runs)).read_bytes()
     stamps = {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")}
     assert run(suite, runs, Silent()) == Outcome(0, 20, [])
     assert {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")} == stamps
-    assert board.render_local(Store(runs), []).read_bytes() == before
+    assert board.render_local(Store(runs)).read_bytes() == before
 
 
 def test_without_isolation_the_numbers_are_the_same(done: dict[str, Any], tmp_path: Path) -> None:
@@ -179,7 +165,7 @@ def test_kill_and_resume_gives_the_same_numbers(done: dict[str, Any], tmp_path: 
     command = [sys.executable, "-m", "benchmark", "run", "topk_sae", "--suite", str(suite_file), "--runs", str(runs)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(list(runs.rglob("records/*/*/*.json"))) < 2:
+    while len(scored(runs)) < 2:
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.02)
@@ -193,7 +179,7 @@ def test_kill_and_resume_gives_the_same_numbers(done: dict[str, Any], tmp_path: 
     expected = values(done["runs"])
     assert values(runs) == {key: expected[key] for key in values(runs)}
     assert len(values(runs)) == 12
-    assert not list((runs / "spool").iterdir())
+    assert not list((runs / "spool").glob("*"))
     assert not list(runs.rglob("*.tmp"))
 
 

@@ -42,6 +42,12 @@ def test_rows_join_presets_and_changes(suite: Suite) -> None:
     assert methods.rows(method, suite.model_copy(update={"methods": {}}))[0].label == "default"
 
 
+def test_the_same_settings_twice_are_refused(suite: Suite) -> None:
+    twice = suite.model_copy(update={"methods": {"topk_sae": ({}, {"k": 16})}})
+    with pytest.raises(BadInput, match="twice with the same settings"):
+        methods.rows(methods.load("topk_sae"), twice)
+
+
 def test_code_hash_follows_code_and_not_prose(tmp_path: Path) -> None:
     home = tmp_path / "mine"
     home.mkdir()

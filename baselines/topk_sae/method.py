@@ -21,6 +21,8 @@ from torch import Tensor
 
 from benchmark.api import ActivationStream, FitJob, Latents
 
+SLICE_ELEMENTS = 1 << 26
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -225,17 +227,14 @@ def loss_and_gradients(
     held constant, from the d_model / 2 strongest dead latents; it adds no bias, and its gradient reaches decoder,
     encoder and encoder bias of those latents. Its weight falls in proportion where fewer are dead.
     """
-    pre = pre_activations(parameters, x)
-    codes = top_codes(pre, k)
+    aux_k = min(x.shape[1] // 2, len(dead)) if auxk_coefficient else 0
+    codes, aux = _select(parameters, x, k, dead, aux_k)
     error = combine(*codes, parameters.decoder) + parameters.bias - x
     variance = (x - x.mean(dim=0)).square().sum().clamp(min=1e-30)
     upstream = error * (2 / variance)
     gradients = _backward(parameters, x, codes, upstream)
     gradients.bias.add_(upstream.sum(dim=0))
-    aux_k = min(x.shape[1] // 2, len(dead))
-    if auxk_coefficient and aux_k:
-        values, place = pre[:, dead].topk(aux_k, dim=1, sorted=False)
-        aux = Codes(values.clamp(min=0), dead[place])
+    if aux_k:
         residual_error = combine(*aux, parameters.decoder) + error
         weight = auxk_coefficient * aux_k / max(x.shape[1] // 2, 1)
         for total, part in zip(
@@ -245,9 +244,26 @@ def loss_and_gradients(
     return float(error.square().sum() / variance), codes, gradients
 
 
+def _select(
+    parameters: Parameters, x: Float[Tensor, "token d_model"], k: int, dead: Int[Tensor, " dead"], aux_k: int
+) -> tuple[Codes, Codes]:
+    """The k largest latents of each token and its aux_k largest dead ones, pre-activations a slice at a time."""
+    main, aux = [], []
+    for part in x.split(max(1, SLICE_ELEMENTS // len(parameters.encoder))):
+        pre = pre_activations(parameters, part)
+        main.append(top_codes(pre, k))
+        values, place = pre[:, dead].topk(aux_k, dim=1, sorted=False)
+        aux.append(Codes(values.clamp(min=0), dead[place]))
+    return _joined(main), _joined(aux)
+
+
+def _joined(parts: list[Codes]) -> Codes:
+    return Codes(torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts]))
+
+
 def _backward(parameters: Parameters, x: Tensor, codes: Codes, upstream: Float[Tensor, "token d_model"]) -> Parameters:
     """Gradients through codes and decoder, for an upstream gradient of the reconstruction without its own bias."""
-    scores = torch.einsum("tkd,td->tk", parameters.decoder[codes.indices], upstream) * (codes.values > 0)
+    scores = _dot_rows(codes.indices, parameters.decoder, upstream) * (codes.values > 0)
     centred = x - parameters.bias
     encoder_bias = torch.zeros_like(parameters.encoder_bias).index_add_(0, codes.indices.flatten(), scores.flatten())
     return Parameters(
@@ -256,6 +272,13 @@ def _backward(parameters: Parameters, x: Tensor, codes: Codes, upstream: Float[T
         scatter_rows(codes.values, codes.indices, upstream, len(encoder_bias)),
         -(encoder_bias @ parameters.encoder),
     )
+
+
+def _dot_rows(indices: Tensor, rows: Tensor, x: Tensor) -> Float[Tensor, "token k"]:
+    """Product of each token with its chosen rows, in slices that bound the (token, k, d_model) intermediate."""
+    size = max(1, SLICE_ELEMENTS // (indices.shape[1] * x.shape[1]))
+    pairs = zip(indices.split(size), x.split(size), strict=True)
+    return torch.cat([torch.einsum("tkd,td->tk", rows[chosen], part) for chosen, part in pairs])
 
 
 def scatter_rows(

@@ -52,7 +52,8 @@ def fingerprint(corpus: Corpus) -> str:
     """Content id of the corpus: file contents for local files, id and resolved revision for a hub data set."""
     settings = corpus.model_dump(exclude={"source"})
     if corpus.source.startswith(BUILT_IN):
-        return keyed.short("corpus", corpus.source, sentences.__doc__, settings)
+        code = Path(sentences.__file__)
+        return keyed.short("corpus", corpus.source, keyed.files_digest([code], code.parent), settings)
     files = _local_files(corpus.source)
     if files:
         contents = [_file_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]

@@ -29,8 +29,8 @@ class Job(NamedTuple):
 class RemoteFeaturizer:
     """`api.Featurizer` in a worker; `decode` only where `decodes`."""
 
-    def __init__(self, worker: Worker, index: int, n_latents: int, decodes: bool) -> None:
-        self._worker, self._index = worker, index
+    def __init__(self, worker: Worker, index: int, n_latents: int, decodes: bool, d_model: int) -> None:
+        self._worker, self._index, self._d_model = worker, index, d_model
         self.n_latents, self.decodes = n_latents, decodes
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents:
@@ -56,8 +56,11 @@ class RemoteFeaturizer:
     def _decode(self, latents: Latents) -> Tensor:
         _, found = self._worker.call({"op": "decode", "index": self._index}, latents._asdict())
         x = _tensor(found, "x", "decode")
-        if x.ndim != 2 or len(x) != len(latents.values) or not torch.isfinite(x).all():
-            raise MethodError(f"decode returned shape {tuple(x.shape)} or values that are not finite")
+        wanted = (len(latents.values), self._d_model)
+        if tuple(x.shape) != wanted or not x.is_floating_point():
+            raise MethodError(f"decode returned {x.dtype} of shape {tuple(x.shape)}: float of shape {wanted} is needed")
+        if not torch.isfinite(x).all():
+            raise MethodError("decode returned values that are not finite")
         return x.float()
 
 
@@ -72,13 +75,13 @@ def fit(worker: Worker, jobs: Sequence[Job], scope: str) -> tuple[list[RemoteFea
         "jobs": [{"stream": job.stream["id"], "seed": job.seed, "settings": job.settings} for job in jobs],
     }
     reply, _ = worker.call(header)
-    return _featurizers(worker, reply), reply
+    return _featurizers(worker, reply, jobs[0].stream["d_model"]), reply
 
 
-def load(worker: Worker, folders: Sequence[Path]) -> tuple[list[RemoteFeaturizer], dict[str, Any]]:
+def load(worker: Worker, folders: Sequence[Path], d_model: int) -> tuple[list[RemoteFeaturizer], dict[str, Any]]:
     """Stored featurizers, without fitting."""
     reply, _ = worker.call({"op": "load", "folders": [str(folder) for folder in folders]})
-    return _featurizers(worker, reply), reply
+    return _featurizers(worker, reply, d_model), reply
 
 
 def validate(latents: Latents, tokens: int, n_latents: int) -> None:
@@ -97,7 +100,7 @@ def validate(latents: Latents, tokens: int, n_latents: int) -> None:
         raise MethodError(f"encode returned latent ids outside [0, {n_latents})")
 
 
-def _featurizers(worker: Worker, reply: dict[str, Any]) -> list[RemoteFeaturizer]:
+def _featurizers(worker: Worker, reply: dict[str, Any], d_model: int) -> list[RemoteFeaturizer]:
     sizes, decodes = reply.get("n_latents"), reply.get("decodes")
     if not isinstance(sizes, list) or not isinstance(decodes, list) or len(sizes) != len(decodes):
         raise MethodError("fit gave no list of featurizers")
@@ -105,7 +108,7 @@ def _featurizers(worker: Worker, reply: dict[str, Any]) -> list[RemoteFeaturizer
         if not isinstance(size, int) or not 1 <= size <= MAX_LATENTS:
             raise MethodError(f"n_latents is {size!r}: a whole number from 1 to {MAX_LATENTS} is needed")
     return [
-        RemoteFeaturizer(worker, index, size, bool(can))
+        RemoteFeaturizer(worker, index, size, bool(can), d_model)
         for index, (size, can) in enumerate(zip(sizes, decodes, strict=True))
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,12 +18,16 @@ from torch import Tensor
 from benchmark.execution.contract import Chunks, MethodError, Reply
 from benchmark.worker import frames
 
+LIVENESS_SECONDS = 1.0
+
 
 class ForkedWorker:
     """The harness's end of one worker process."""
 
     def __init__(self, server: ForkServer, channel: socket.socket, pid: int, chunks: Chunks, log: Path) -> None:
         self._server, self._channel, self.pid = server, channel, pid
+        channel.settimeout(LIVENESS_SECONDS)
+        self._process = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
         self._chunks, self._log = chunks, log
 
     def call(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> Reply:
@@ -41,21 +46,28 @@ class ForkedWorker:
 
     def _send(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
         try:
-            frames.send(self._channel, header, tensors)
+            frames.send(self._channel, header, tensors, self._alive)
         except frames.Closed as error:
             raise MethodError(self._fate(header)) from error
 
     def _receive(self, header: Mapping[str, Any]) -> Reply:
         try:
-            return frames.receive(self._channel)
+            return frames.receive(self._channel, self._alive)
         except frames.Closed as error:
             raise MethodError(f"{self._fate(header)} ({error})") from error
 
     def close(self) -> None:
         self._channel.close()
         self._server.wait(self.pid)
+        if self._process is not None:
+            os.close(self._process)
+            self._process = None
         if self._log.is_file() and not self._log.stat().st_size:
             self._log.unlink()
+
+    def _alive(self) -> bool:
+        """Whether the process still runs; only its death makes its pidfd readable."""
+        return self._process is None or not select.select([self._process], [], [], 0)[0]
 
     def _fate(self, header: Mapping[str, Any]) -> str:
         self._channel.close()

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,12 +49,13 @@ def serve(control: socket.socket) -> None:
             workers.discard(request["pid"])
             control.sendall(json.dumps({"status": _ended(request["pid"])}).encode())
     for pid in workers:
-        os.kill(pid, signal.SIGKILL)
+        _kill_session(pid)
 
 
 def _work(channel: socket.socket, log: str) -> NoReturn:
     status = 1
     try:
+        os.setsid()
         _die_with_parent()
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(descriptor, 1)
@@ -94,15 +96,24 @@ def run(channel: socket.socket) -> None:
 
 
 def _ended(pid: int) -> int | None:
-    """Exit code of a worker, negative for a signal; one that does not end within five seconds is killed."""
+    """Exit code of a worker, negative for a signal; one that does not end within five seconds is killed.
+
+    What it left running dies with it.
+    """
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
+            _kill_session(pid)
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.002)
-    os.kill(pid, signal.SIGKILL)
+    _kill_session(pid)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _kill_session(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _die_with_parent() -> None:

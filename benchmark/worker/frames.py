@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from safetensors import SafetensorError
@@ -23,26 +24,32 @@ class Closed(ConnectionError):
     """The other side is gone."""
 
 
-def send(channel: socket.socket, header: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
-    """Write one message; a closed peer raises `Closed`."""
+def send(
+    channel: socket.socket,
+    header: Mapping[str, Any],
+    tensors: Mapping[str, Tensor] | None = None,
+    alive: Callable[[], bool] = lambda: True,
+) -> None:
+    """Write one message; a peer that is gone raises `Closed`."""
     body = save({name: tensor.contiguous() for name, tensor in tensors.items()}) if tensors else b""
     head = json.dumps(header).encode()
-    try:
-        channel.sendall(_PREFIX.pack(len(head), len(body)) + head)
-        if body:
-            channel.sendall(body)
-    except OSError as error:
-        raise Closed(str(error)) from error
+    for part in (_PREFIX.pack(len(head), len(body)) + head, body):
+        view, done = memoryview(part), 0
+        while done < len(part):
+            done += _while_alive(partial(channel.send, view[done:]), alive)
 
 
-def receive(channel: socket.socket) -> Message:
-    """Read one message; end of stream, a broken or an oversized frame raises `Closed`."""
-    head_size, body_size = _PREFIX.unpack(_read(channel, _PREFIX.size))
+def receive(channel: socket.socket, alive: Callable[[], bool] = lambda: True) -> Message:
+    """Read one message; end of stream, a broken or an oversized frame raises `Closed`.
+
+    A socket with a timeout asks `alive` at each one: a dead peer's own children may hold its end open.
+    """
+    head_size, body_size = _PREFIX.unpack(_read(channel, _PREFIX.size, alive))
     if head_size > MAX_HEADER or body_size > MAX_TENSORS:
         raise Closed(f"frame of {head_size} + {body_size} bytes is over the limit")
     try:
-        header = json.loads(_read(channel, head_size))
-        tensors = load(bytes(_read(channel, body_size))) if body_size else {}
+        header = json.loads(_read(channel, head_size, alive))
+        tensors = load(bytes(_read(channel, body_size, alive))) if body_size else {}
     except (ValueError, SafetensorError) as error:
         raise Closed(f"broken frame: {error}") from error
     if not isinstance(header, dict):
@@ -50,15 +57,23 @@ def receive(channel: socket.socket) -> Message:
     return header, tensors
 
 
-def _read(channel: socket.socket, size: int) -> bytearray:
+def _read(channel: socket.socket, size: int, alive: Callable[[], bool]) -> bytearray:
     buffer = bytearray(size)
     view, done = memoryview(buffer), 0
     while done < size:
-        try:
-            count = channel.recv_into(view[done:])
-        except OSError as error:
-            raise Closed(str(error)) from error
+        count = _while_alive(partial(channel.recv_into, view[done:]), alive)
         if count == 0:
             raise Closed("the other side closed the connection")
         done += count
     return buffer
+
+
+def _while_alive(call: Callable[[], int], alive: Callable[[], bool]) -> int:
+    while True:
+        try:
+            return call()
+        except TimeoutError as error:
+            if not alive():
+                raise Closed("the other side is gone") from error
+        except OSError as error:
+            raise Closed(str(error)) from error

@@ -45,6 +45,12 @@ class Method:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.mode == "exit":
             os._exit(3)
+        if self.mode == "orphan":
+            import time
+            if os.fork() == 0:
+                time.sleep(60)
+                os._exit(0)
+            os.kill(os.getpid(), signal.SIGKILL)
         self.mean = torch.zeros(activations.d_model)
         for batch in activations.batches(100):
             self.mean += batch.sum(dim=0) / activations.n_tokens
@@ -140,7 +146,9 @@ def test_what_a_method_raises_is_named(executor: Executor, method: Path, chunks:
     worker.close()
 
 
-@pytest.mark.parametrize(("mode", "word"), [("die", "killed by SIGKILL"), ("exit", "ended with 3")])
+@pytest.mark.parametrize(
+    ("mode", "word"), [("die", "killed by SIGKILL"), ("exit", "ended with 3"), ("orphan", "killed by SIGKILL")]
+)
 def test_a_dying_method_is_an_error_and_the_next_worker_is_fine(
     server: ForkServer, method: Path, chunks: Path, mode: str, word: str
 ) -> None:

@@ -105,15 +105,18 @@ def test_own_rows_take_the_place_of_published_ones_and_older_settings_give_way(
     monkeypatch.setattr(board, "PUBLISHED", tmp_path / "LEADERBOARD.md")
     first, mine = Store(tmp_path / "first"), Store(tmp_path / "mine")
     first.put(record("trained", 0, "layers.2", 0.9), LATENTS)
+    first.select("s", "m", {"default": ["htrained0layers.2"]})
     assert len(board.publish(first, "m")) == 3
     assert "0.9000" in board.render_published().read_text()
-    for value, name in ((0.7, "old"), (0.6, "new"), (0.6, "new")):
+    for value, name in ((0.7, "old"), (0.6, "new")):
         mine.put(record("trained", 0, "layers.2", value, name), LATENTS)
-    text = board.render_local(mine, ["new"]).read_text()
+    mine.select("s", "m", {"default": ["newtrained0layers.2"], "other": ["nothing yet"]})
+    text = board.render_local(mine).read_text()
     assert "0.6000" in text
     assert "0.7000" not in text
     assert "0.9000" not in text
     mine.put(record("trained", 1, "layers.2", 0.6, "new"), LATENTS)
+    mine.select("s", "m", {"default": ["newtrained0layers.2", "newtrained1layers.2"]})
     board.publish(mine, "m")
     assert {entry.settings_hash for entry in read_all(results)} == {"new"}
     assert len(list(results.rglob("*.parquet"))) == 2
@@ -121,3 +124,14 @@ def test_own_rows_take_the_place_of_published_ones_and_older_settings_give_way(
     assert board.render_published().read_bytes() == before
     assert b"0.9000" not in before
     assert board.publish(mine, "nobody") == []
+
+
+def test_two_records_of_one_cell_are_refused() -> None:
+    with pytest.raises(ValueError, match="two records of one cell"):
+        standings.rows([*RECORDS, record("trained", 0, "layers.2", 0.8, "old")])
+
+
+def test_a_score_on_fewer_replicates_says_so() -> None:
+    text = markdown.render(standings.rows(RECORDS))
+    assert "0.5000 (n=1)" in text
+    assert "+0.3000 (n=1)" in text
