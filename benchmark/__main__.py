@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmark import method as methods
 from benchmark import pipeline, plan, records, registry
@@ -28,7 +29,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+PLAIN_WIDTH = 160
+console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 MethodName = Annotated[str, typer.Argument(help="A folder of baselines/ or submissions/.", show_default=False)]
 SuiteName = Annotated[str, typer.Option("--suite", help="A suite's name, or a path that ends in .toml.")]
@@ -137,10 +139,14 @@ def _print_summary(rows: list[Row], suite: str, method: str) -> None:
         members = [row for row in shown if row.label == label]
         variants = [name for name in registry.VARIANTS if any(name in row.scores for row in members)]
         table = Table(
-            "metric", *variants, title=f"{method} ({label}) on suite {suite}: mean over hookpoints and replicates"
+            Column("metric", no_wrap=True),
+            *variants,
+            title=f"{method} ({label}) on suite {suite}: mean over hookpoints and replicates",
         )
         for row in sorted(members, key=lambda row: markdown.place(row.metric)):
-            table.add_row(row.metric, *(markdown.text(row.scores[name]) for name in variants if name in row.scores))
+            table.add_row(
+                row.metric, *(markdown.text(row.scores[name]) if name in row.scores else "" for name in variants)
+            )
         console.print(table)
 
 
