@@ -130,7 +130,6 @@ class Store:
     def select(self, suite: str, method: str, rows: dict[str, list[str]]) -> None:
         """Say which cells make up each row, by score id; rows of other labels stay as they are."""
         path = self._folder(suite, method) / SELECTION
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(self._selection(suite, method) | rows, indent=1) + "\n")
 
     def selected(self) -> tuple[list[Record], list[Join]]:
@@ -255,7 +254,8 @@ def path_of(root: Path, entry: Record) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in one step."""
+    """Write a file, and the folders above it, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.rename(path)
