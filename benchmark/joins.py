@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 
 from benchmark import keyed, registry
 from benchmark.metrics.value import Value, undefined
-from benchmark.records import Join, Record, Store
+from benchmark.records import Arrays, Join, Record, Store
 
 GONE = "arrays of a cell are missing: delete its record to compute them again"
+KEPT = 16
+Stored = Callable[[str], Arrays | None]
 
 
 def compute(
@@ -27,12 +30,13 @@ def compute(
 
     `tokens` gives the ids of the shared tokens, read only when something is to be computed.
     """
+    arrays = functools.lru_cache(maxsize=KEPT)(store.arrays)
     done = {(join.metric, join.score_ids): join for join in known}
     wanted = [(name, *pair) for name in metrics if name in registry.JOINS for pair in _pairs(name, records)]
     found = []
     for number, (name, first, second) in enumerate(wanted):
         join = done.get((name, (first.score_id, second.score_id)))
-        found.append(join or _join(name, first, second, store, tokens))
+        found.append(join or _join(name, first, second, arrays, tokens))
         progress(number + 1, len(wanted))
     return found
 
@@ -49,8 +53,8 @@ def _pairs(name: str, records: Sequence[Record]) -> Iterator[tuple[Record, Recor
         yield from itertools.permutations(members, 2)
 
 
-def _join(name: str, first: Record, second: Record, store: Store, tokens: Callable[[], NDArray[np.int64]]) -> Join:
-    value = _value(name, first, second, store, tokens)
+def _join(name: str, first: Record, second: Record, arrays: Stored, tokens: Callable[[], NDArray[np.int64]]) -> Join:
+    value = _value(name, first, second, arrays, tokens)
     by_replicate = name.startswith("universality")
     return Join(
         metric=name,
@@ -63,8 +67,8 @@ def _join(name: str, first: Record, second: Record, store: Store, tokens: Callab
     )
 
 
-def _value(name: str, first: Record, second: Record, store: Store, tokens: Callable[[], NDArray[np.int64]]) -> Value:
-    mine, theirs = store.arrays(first.score_id), store.arrays(second.score_id)
+def _value(name: str, first: Record, second: Record, arrays: Stored, tokens: Callable[[], NDArray[np.int64]]) -> Value:
+    mine, theirs = arrays(first.score_id), arrays(second.score_id)
     if mine is None or theirs is None:
         return undefined(GONE)
     metric = registry.resolve(registry.JOINS[name])

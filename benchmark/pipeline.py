@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from benchmark import joins, keyed, plan, provenance
 from benchmark.cell import Group, Ids, grouped
 from benchmark.data import blocks as token_blocks
-from benchmark.data import corpus as corpora
 from benchmark.data.activations import CHUNK_TOKENS, ChunkStore
 from benchmark.data.blocks import Blocks
 from benchmark.errors import BadInput
@@ -31,7 +30,6 @@ from benchmark.execution.local import ForkServer
 from benchmark.method import Method, Row
 from benchmark.models import nulls, pythia
 from benchmark.models.hookpoints import layer_of
-from benchmark.models.mini import builtin
 from benchmark.models.network import Network
 from benchmark.plan import Plan, Planned
 from benchmark.records import Arrays, Record, Store
@@ -98,7 +96,6 @@ def run(suite: Suite, method: Method, rows: list[Row], store: Store, isolation: 
     """
     store.check()
     with store.locked(), closing(ISOLATION[isolation]()) as executor:
-        _make_built_in(suite, method, rows, store, executor, reporter)
         planned = plan.make(suite, method, rows, store, download=True)
         shape = plan.shape_of(next(iter(planned.replicates.values())).trained)
         joint = _check_settings(method, rows, shape.d_model, executor, store)
@@ -109,20 +106,6 @@ def run(suite: Suite, method: Method, rows: list[Row], store: Store, isolation: 
         outcome = _run_groups(context)
         _join(context)
     return outcome
-
-
-def _make_built_in(
-    suite: Suite, method: Method, rows: list[Row], store: Store, executor: Executor, reporter: Reporter
-) -> None:
-    """Train a built-in subject that is not there yet, once the suite and the method are known to fit it."""
-    shape = plan.built_in_shape(suite)
-    if shape is None:
-        return
-    plan.find_device(suite.subject.device)
-    plan.check_shape(suite, shape)
-    corpora.check(suite.corpus)
-    _check_settings(method, rows, shape.d_model, executor, store)
-    builtin.ensure(list(suite.subject.replicates.values()), store.root / "subjects", reporter.say)
 
 
 def _row_ids(planned: Plan, row: Row) -> list[str]:
@@ -274,7 +257,7 @@ def _score(context: Context, data: GroupData, item: Planned, featurizer: RemoteF
         seeds=_seeds(cell.group, cell.method_seed, cell.hookpoint),
         isolation=context.executor.isolation,
     )
-    context.store.put(record, scored.latents, Arrays(*scored.shared))
+    context.store.put(record, scored.latents, Arrays(*scored.shared), scored.concepts)
     return record
 
 

@@ -96,13 +96,6 @@ def check_shape(suite: Suite, shape: Shape) -> None:
         )
 
 
-def built_in_shape(suite: Suite) -> Shape | None:
-    """The shape of a built-in subject, known before it is made; None for others."""
-    built_in = all(builtin.folder(source, Path()) is not None for source in suite.subject.replicates.values())
-    recipe = builtin.RECIPE
-    return Shape(recipe.layers, recipe.d_model, recipe.positions) if built_in else None
-
-
 def eta(plan: Plan) -> str:
     """How long the pending cells may take, from what the done ones cost; empty when none is done or none is left."""
     done = [item.record.cost for item in plan.cells if item.record is not None]
@@ -126,25 +119,15 @@ def data_ids(suite: Suite, replicates: dict[int, Replicate]) -> dict[str, str]:
     return blocks.identity(suite.corpus, suite.tokens, tokenizer)
 
 
-def subject_folder(source: str, cache: Path) -> str:
-    """The folder or hub id behind a replicate's source."""
-    place = builtin.folder(source, cache)
-    return str(place) if place is not None else source
-
-
-def trained_revision(suite: Suite, source: str, cache: Path) -> str:
-    """The suite's revision; the built-in subject knows its own."""
-    return builtin.revision() if builtin.folder(source, cache) is not None else suite.subject.revision
-
-
 def _replicates(suite: Suite, cache: Path, download: bool) -> dict[int, Replicate]:
     found = {}
     for seed, source in suite.subject.replicates.items():
-        place, revision = subject_folder(source, cache), trained_revision(suite, source, cache)
-        if builtin.folder(source, cache) is not None and not Path(place).is_dir() and not download:
-            continue
         try:
-            trained = pythia.locate(place, revision, download=download)
+            if builtin.is_built_in(source):
+                trained = builtin.checkpoint(source, suite.subject.revision)
+                found[seed] = Replicate(trained, builtin.step0(source, cache))
+                continue
+            trained = pythia.locate(source, suite.subject.revision, download=download)
             found[seed] = Replicate(trained, pythia.step0_of(trained, download=download))
         except LocalEntryNotFoundError:
             continue

@@ -23,6 +23,7 @@ from benchmark.errors import BadInput
 
 SCHEMA = 1
 SELECTION = "selection.json"
+CONCEPTS = ".concepts.parquet"
 
 
 class _Closed(BaseModel):
@@ -147,18 +148,25 @@ class Store:
         path = self._path(suite, method, score_id)
         return read(path) if path.is_file() else None
 
-    def put(self, record: Record, latents: pd.DataFrame | None = None, arrays: Arrays | None = None) -> None:
-        """Keep a record, its table and its arrays; a success replaces the cell's earlier failure."""
+    def put(
+        self,
+        record: Record,
+        latents: pd.DataFrame | None = None,
+        arrays: Arrays | None = None,
+        concepts: pd.DataFrame | None = None,
+    ) -> None:
+        """Keep a record, its tables and its arrays; a success replaces the cell's earlier failure."""
         path = self._path(record.where.suite, record.where.method, record.score_id)
         failed = path.with_suffix(".failed.json")
         path.parent.mkdir(parents=True, exist_ok=True)
         if record.status == "failed":
             write_text(failed, record.model_dump_json(indent=1) + "\n")
             return
-        if latents is not None:
-            temporary = path.with_suffix(".parquet.tmp")
-            latents.to_parquet(temporary, index=False)
-            temporary.rename(path.with_suffix(".parquet"))
+        for suffix, table in ((".parquet", latents), (CONCEPTS, concepts)):
+            if table is not None:
+                temporary = path.with_suffix(f"{suffix}.tmp")
+                table.to_parquet(temporary, index=False, compression="zstd")
+                temporary.rename(path.with_suffix(suffix))
         if arrays is not None:
             self._put_arrays(record.score_id, arrays)
         write_text(path, record.model_dump_json(indent=1) + "\n")

@@ -17,6 +17,24 @@ CONTROL = "noise-embeddings"
 
 TRACKS = {"features": "benchmark.tracks.features:FeaturesTrack"}
 
+CONCEPTS = (
+    "concept_recovery@1",
+    "concept_recovery.token_class@1",
+    "concept_recovery.bigram@1",
+    "concept_recovery.latent_state@1",
+    "concept_recovery.topic@1",
+    "concept_recovery.register@1",
+    "concept_recovery.sense@1",
+    "concept_recovery.agreement@1",
+    "concept_recovery.tense@1",
+    "concept_recovery.depth@1",
+    "concept_recovery.entity@1",
+    "concept_recovery.referent@1",
+    "concept_selectivity@1",
+    "concept_probe_1@1",
+    "concept_probe_5@1",
+    "concept_probe_all@1",
+)
 METRICS = {
     "fvu@1": "benchmark.metrics.reconstruction:Reconstruction",
     "explained_variance@1": "benchmark.metrics.reconstruction:Reconstruction",
@@ -43,6 +61,7 @@ METRICS = {
     "position_information@1": "benchmark.metrics.position:PositionCounts",
     "context_sensitivity@1": "benchmark.metrics.context:ContextSensitivity",
     "causal_effect@1": "benchmark.metrics.causal:CausalEffect",
+    **dict.fromkeys(CONCEPTS, "benchmark.metrics.concepts:Recovered"),
 }
 JOINS = {
     "universality@1": "benchmark.metrics.universality:universality",
@@ -62,6 +81,7 @@ HIGHER_IS_BETTER = {
     "bigram_r2_increment@1": True,
     "causal_effect@1": True,
     "universality@1": True,
+    **dict.fromkeys(CONCEPTS, True),
 }
 
 

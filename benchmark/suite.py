@@ -28,7 +28,7 @@ class Frozen(BaseModel):
 class Corpus(Frozen):
     """Where documents come from."""
 
-    source: str = Field(description="built-in:sentences[:seed], a file, folder or glob, or a hub data set id")
+    source: str = Field(description="built-in:world[:seed], a file, folder or glob, or a hub data set id")
     text_field: str = Field("text", description="the column that holds a document")
     config: str | None = Field(None, description="configuration name of a hub data set")
     split: str = Field("train", description="split of a hub data set")
@@ -71,6 +71,11 @@ class Stream(Frozen):
     shuffle_tokens: Count = Field(65_536, description="tokens in the shuffle buffer of one stream")
 
 
+def _all_metrics(fields: dict[str, Any]) -> tuple[str, ...]:
+    known = "corpus" in fields and fields["corpus"].source.startswith(BUILT_IN)
+    return tuple(name for name in (*registry.METRICS, *registry.JOINS) if known or name not in registry.CONCEPTS)
+
+
 class Suite(Frozen):
     """Everything that defines a run apart from the method."""
 
@@ -83,7 +88,11 @@ class Suite(Frozen):
     variants: tuple[str, ...] = Field(tuple(registry.VARIANTS), min_length=1)
     hookpoints: tuple[str, ...] = Field(min_length=1, description="layers.N = residual stream after block N")
     method_seeds: tuple[int, ...] = Field((0,), min_length=1)
-    metrics: tuple[str, ...] = Field((*registry.METRICS, *registry.JOINS), min_length=1)
+    metrics: tuple[str, ...] = Field(
+        default_factory=_all_metrics,
+        min_length=1,
+        description="default: all, without the concepts where the corpus has no labels",
+    )
     latents: Count = Field(100, description="latents drawn per cell for per-latent metrics")
     keep_featurizers: bool = Field(True, description="store fitted featurizers, so that a new metric needs no refit")
     methods: dict[str, tuple[dict[str, Any], ...]] = Field(
@@ -113,6 +122,13 @@ class Suite(Frozen):
     @classmethod
     def _distinct_seeds(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         return _distinct("method seed", values)
+
+    @model_validator(mode="after")
+    def _concepts_are_known(self) -> Suite:
+        asked = [name for name in self.metrics if name in registry.CONCEPTS]
+        if asked and not self.corpus.source.startswith(BUILT_IN):
+            raise ValueError(f"metric {asked[0]!r} needs labels: only corpus {BUILT_IN}world has them")
+        return self
 
     @model_validator(mode="after")
     def _shuffle_fits(self) -> Suite:

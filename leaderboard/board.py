@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from benchmark.records import Join, Record, Store, path_of, read_all, read_joins, write_joins, write_text
+from benchmark.records import CONCEPTS, Join, Record, Store, path_of, read_all, read_joins, write_joins, write_text
 from leaderboard import markdown, standings
 from leaderboard.standings import Row
 
@@ -13,6 +13,7 @@ HOME = Path(__file__).parent
 RESULTS = HOME / "results"
 PUBLISHED = HOME / "LEADERBOARD.md"
 
+SUFFIXES = (".json", ".parquet", CONCEPTS)
 Key = tuple[str, str, str]
 
 
@@ -48,12 +49,14 @@ def publish(store: Store, method: str) -> list[Path]:
     taken = {_key(record) for record in records}
     for record in read_all(RESULTS):
         if _key(record) in taken:
-            path_of(RESULTS, record).unlink()
-            path_of(RESULTS, record).with_suffix(".parquet").unlink(missing_ok=True)
+            for suffix in SUFFIXES:
+                path_of(RESULTS, record).with_suffix(suffix).unlink(missing_ok=True)
     written = []
     for record in records:
-        for suffix in (".json", ".parquet"):
+        for suffix in SUFFIXES:
             source = path_of(store.root / "records", record).with_suffix(suffix)
+            if not source.is_file():
+                continue
             target = path_of(RESULTS, record).with_suffix(suffix)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)

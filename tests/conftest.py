@@ -17,9 +17,9 @@ import torch
 from benchmark.models.mini.train import Recipe, train
 from benchmark.suite import Corpus, Suite
 
-RECIPE = Recipe(layers=2, d_model=32, heads=2, vocab=384, context=64, batch=8, tokens=60_000)
+RECIPE = Recipe(layers=2, d_model=32, heads=2, vocab=384, context=64, batch=8, tokens=60_000, bf16=False)
 REVISION = f"step{RECIPE.steps}"
-SENTENCES = Corpus(source="built-in:sentences")
+LANGUAGE = Corpus(source="built-in:world")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,7 +34,7 @@ def _few_threads() -> Iterator[None]:
 def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two training seeds of a two-layer GPT-NeoX, each with step0 and a trained revision, in the hub's layout."""
     folder = tmp_path_factory.mktemp("subjects")
-    train(SENTENCES, folder, [0, 1], RECIPE, [], lambda text: None)
+    train(LANGUAGE, folder, [0, 1], RECIPE, [], lambda text: None)
     return folder
 
 
@@ -48,7 +48,7 @@ def tiny_settings(subjects: Path) -> dict[str, Any]:
             "revision": REVISION,
             "replicates": {"0": str(subjects / "seed0"), "1": str(subjects / "seed1")},
         },
-        "corpus": {"source": "built-in:sentences:1"},
+        "corpus": {"source": "built-in:world:1"},
         "tokens": {"fit": 20_000, "explain": 3_000, "score": 3_000, "block": 64},
         "stream": {"shuffle_tokens": 8_192},
         "hookpoints": ["layers.0", "layers.1"],

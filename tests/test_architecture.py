@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "benchmark.provenance": PLAN,
     "benchmark.joins": RECORDS | {"benchmark.metrics"},
     "benchmark.pipeline": RUN,
+    "benchmark.studies": RUN | {"benchmark.reporting"},
     "benchmark.__main__": RUN | {"benchmark.reporting", "leaderboard"},
     "leaderboard": RECORDS | {"leaderboard"},
     "baselines": {"benchmark.api", "baselines"},

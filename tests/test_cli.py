@@ -75,17 +75,27 @@ def same_replicate(settings: dict[str, Any], folder: Path) -> list[str]:
 
 
 def built_in(*path: str, value: Any) -> Change:
-    """A fault that must show before the built-in subject is trained."""
+    """A fault in a suite on the built-in subject."""
 
     def change(settings: dict[str, Any], folder: Path) -> list[str]:
-        settings["subject"]["replicates"] = {"0": "built-in:pythia-mini/seed0"}
+        settings["subject"] |= {"replicates": {"0": "built-in:pythia-mini/seed0"}, "revision": "main"}
         return set_field(*path, value=value)(settings, folder)
 
     return change
 
 
+def concepts_of_other_text(settings: dict[str, Any], folder: Path) -> list[str]:
+    settings["metrics"] = ["concept_recovery@1"]
+    return corpus_file(b'{"text": "a few words"}')(settings, folder)
+
+
 BAD = {
-    "built-in, hookpoint": (built_in("hookpoints", value=["layers.9"]), "allowed: layers.0, layers.1, layers.2"),
+    "built-in, hookpoint": (built_in("hookpoints", value=["layers.9"]), "layers.2, layers.3"),
+    "built-in, seed": (
+        built_in("subject", "replicates", value={"0": "built-in:pythia-mini/seed9"}),
+        "did you mean 'built-in:pythia-mini/seed",
+    ),
+    "built-in, revision": (built_in("subject", "revision", value="step3"), "step100"),
     "built-in, k": (built_in("methods", "topk_sae", value=[{"k": 9999}]), "k = 9999 exceeds"),
     "built-in, device": (built_in("subject", "device", value="cuda:9"), "is not there"),
     "unknown metric": (set_field("metrics", value=["fvu@2"]), "unknown metric 'fvu@2': did you mean 'fvu@1'?"),
@@ -98,6 +108,7 @@ BAD = {
     "not GPT-NeoX": (spoiled_subject(as_llama), "is a 'llama' model, not GPT-NeoX"),
     "no tokenizer": (spoiled_subject(lambda folder: (folder / "tokenizer.json").unlink()), "has no tokenizer"),
     "unknown revision": (set_field("subject", "revision", value=REVISION + "1"), f"did you mean '{REVISION}'?"),
+    "concepts without labels": (concepts_of_other_text, "only corpus built-in:world has them"),
     "missing subject": (set_field("subject", "replicates", value={"0": "/nowhere/at/all"}), "does not exist"),
     "empty corpus": (corpus_file(b""), "is empty"),
     "corpus not UTF-8": (corpus_file(b'{"text": "\xff\xfe"}\n'), "not readable UTF-8"),
@@ -124,7 +135,6 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tiny: dict[str, Any], tmp_pat
     assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.rglob("records/*"))
-    assert not list(tmp_path.rglob("pythia-mini"))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ WINDOW_TOKENS = 32
 TOP = 10
 QUANTILE_DRAWS = 30
 STRATA = 10
+SCORED = 50
 
 
 class ActiveTokens(NamedTuple):
@@ -39,6 +40,21 @@ def explainer_tokens(z: sparse.csc_array, windows: NDArray[np.int64], priorities
         np.concatenate([np.zeros(0), *(weights for _, weights, _ in chosen)]),
         np.array([count for _, _, count in chosen], dtype=np.int64),
     )
+
+
+def windows_of(places: NDArray[np.int64], block_tokens: int) -> NDArray[np.int64]:
+    """Window number [token] of places (block, position), [token, 2]."""
+    block, position = places.T
+    windows: NDArray[np.int64] = block * -(-block_tokens // WINDOW_TOKENS) + position // WINDOW_TOKENS
+    return windows
+
+
+def firing_windows(codes: sparse.csr_array, windows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """In how many windows each latent fires, [latent], of codes [token, latent] and non-decreasing windows [token]."""
+    size = codes.shape[1]
+    rows = np.repeat(windows, np.diff(codes.indptr))
+    distinct = np.unique(rows * size + codes.indices)
+    return np.bincount(distinct % size, minlength=size)
 
 
 def select(strengths: NDArray[np.float64], priorities: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -25,9 +25,9 @@ from benchmark.models.network import Key, Network
 from benchmark.suite import Stream
 
 CHUNK_TOKENS = 8192
-FORWARD_TOKENS = 8192
+FORWARD_TOKENS = 4096
 RING_SLACK = 4
-VERSION = 1
+VERSION = 2
 Progress = Callable[[int, int], None]
 
 

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,18 +15,19 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmark import keyed
 from benchmark.data import corpus as corpora
+from benchmark.data.world.labels import Document, Labels
 from benchmark.errors import BadInput
 from benchmark.suite import Corpus, Tokens
 
 SPLITS = ("fit", "explain", "score")
 SHARES = {"fit": 0.8, "explain": 0.1, "score": 0.1}
 SHORTEST_TAIL = 16
-VERSION = 1
+VERSION = 2
 
 
 class Blocks(NamedTuple):
     """Blocks of one split, memory-mapped. A block holds tokens of one document, padded on the right with id 0;
-    `documents` numbers the documents of the split.
+    `documents` numbers the documents of the split. `labels` [block, pos, label] is there for a labelled corpus.
 
     The first token of a block is context only, so a block of length n offers n - 1 activations.
     """
@@ -35,6 +36,7 @@ class Blocks(NamedTuple):
     lengths: NDArray[np.int32]
     documents: NDArray[np.int64]
     data_hash: str
+    labels: NDArray[np.int16] | None = None
 
     @property
     def n_activations(self) -> int:
@@ -105,22 +107,22 @@ def _write(
 ) -> dict[str, int]:
     counts = dict.fromkeys(SPLITS, 0)
     total = sum(getattr(tokens, split) for split in SPLITS)
-    files = {split: [(folder / f"{split}.{part}").open("wb") for part in Blocks._fields[:3]] for split in SPLITS}
-    pad = np.zeros(tokens.block, dtype=np.int32)
+    parts = (*Blocks._fields[:3], *(("labels",) if corpora.has_labels(corpus) else ()))
+    files = {split: [(folder / f"{split}.{part}").open("wb") for part in parts] for split in SPLITS}
     documents = dict.fromkeys(SPLITS, 0)
-    for split, ids in _tokenised(corpora.documents(corpus), tokenizer, counts, tokens):
+    for split, ids, labels in _tokenised(corpora.labelled(corpus), tokenizer, counts, tokens):
         documents[split] += 1
         for start in range(0, len(ids), tokens.block):
             piece = ids[start : start + tokens.block]
             if len(piece) < SHORTEST_TAIL or counts[split] >= getattr(tokens, split):
                 break
-            row = pad.copy()
-            row[: len(piece)] = piece
-            values: tuple[NDArray[np.int32] | NDArray[np.int64], ...] = (
-                row,
+            values: list[NDArray[Any]] = [
+                _padded(np.array(piece, np.int32), tokens.block),
                 np.array([len(piece)], np.int32),
                 np.array([documents[split]], np.int64),
-            )
+            ]
+            if labels is not None:
+                values.append(_padded(labels[start : start + tokens.block], tokens.block))
             for file, value in zip(files[split], values, strict=True):
                 file.write(value.tobytes())
             counts[split] += len(piece) - 1
@@ -132,22 +134,33 @@ def _write(
     return counts
 
 
+def _padded(values: NDArray[Any], length: int) -> NDArray[Any]:
+    return np.concatenate([values, np.zeros((length - len(values), *values.shape[1:]), values.dtype)])
+
+
 def _tokenised(
-    documents: Iterator[str], tokenizer: PreTrainedTokenizerFast, counts: dict[str, int], tokens: Tokens
-) -> Iterator[tuple[str, list[int]]]:
-    """Documents of splits that are not full yet, tokenised in batches without special tokens."""
+    documents: Iterator[tuple[str, Document | None]],
+    tokenizer: PreTrainedTokenizerFast,
+    counts: dict[str, int],
+    tokens: Tokens,
+) -> Iterator[tuple[str, list[int], NDArray[np.int16] | None]]:
+    """Documents of splits that are not full yet, tokenised in batches without special tokens, with token labels."""
     while chunk := list(itertools.islice(documents, 64)):
-        wanted = [(split_of(text), text) for text in chunk]
-        wanted = [(split, text) for split, text in wanted if counts[split] < getattr(tokens, split)]
-        encoded = tokenizer.backend_tokenizer.encode_batch([text for _, text in wanted], add_special_tokens=False)
-        yield from ((split, encoding.ids) for (split, _), encoding in zip(wanted, encoded, strict=True))
+        wanted = [(split_of(text), text, document) for text, document in chunk]
+        wanted = [entry for entry in wanted if counts[entry[0]] < getattr(tokens, entry[0])]
+        encoded = tokenizer.backend_tokenizer.encode_batch([text for _, text, _ in wanted], add_special_tokens=False)
+        for (split, _, document), encoding in zip(wanted, encoded, strict=True):
+            yield split, encoding.ids, document.of_tokens(encoding.offsets) if document else None
 
 
 def _open(folder: Path, split: str, block: int, data_hash: str) -> Blocks:
     lengths = np.memmap(folder / f"{split}.lengths", np.int32, "r")
+    labels = folder / f"{split}.labels"
+    shape = (len(lengths), block, len(Labels._fields))
     return Blocks(
         np.memmap(folder / f"{split}.tokens", np.int32, "r", shape=(len(lengths), block)),
         lengths,
         np.memmap(folder / f"{split}.documents", np.int64, "r"),
         data_hash,
+        np.memmap(labels, np.int16, "r", shape=shape) if labels.is_file() else None,
     )

@@ -1,4 +1,4 @@
-"""Documents of a corpus, streamed: text, JSON lines or parquet on disk, a hub data set, or the built-in sentences."""
+"""Documents of a corpus, streamed: text, JSON lines or parquet on disk, a hub data set, or the built-in language."""
 
 from __future__ import annotations
 
@@ -14,22 +14,29 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from benchmark import keyed
-from benchmark.data import sentences
+from benchmark.data.world.documents import documents as world
+from benchmark.data.world.labels import Document
 from benchmark.errors import BadInput, unknown
 from benchmark.suite import BUILT_IN, Corpus
 
 _LOADERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+WORLD = Path(__file__).parent / "world"
 _COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
 
 
 def documents(corpus: Corpus) -> Iterator[str]:
-    """Non-empty documents in corpus order.
+    """Text of the non-empty documents in corpus order."""
+    return (text for text, _ in labelled(corpus))
+
+
+def labelled(corpus: Corpus) -> Iterator[tuple[str, Document | None]]:
+    """Non-empty documents in corpus order, with their labels where the corpus has any.
 
     Raises:
         BadInput: nothing to read, not UTF-8, or the text field is absent.
     """
     if corpus.source.startswith(BUILT_IN):
-        yield from sentences.documents(_built_in_seed(corpus))
+        yield from ((document.text, document) for document in world(_built_in_seed(corpus)))
         return
     empty = True
     try:
@@ -41,7 +48,7 @@ def documents(corpus: Corpus) -> Iterator[str]:
                 )
             if text.strip():
                 empty = False
-                yield text
+                yield text, None
     except (UnicodeDecodeError, pa.ArrowInvalid, datasets.exceptions.DatasetGenerationError) as error:
         raise BadInput(f"corpus {corpus.source!r} is not readable UTF-8 text: {_first_line(error)}") from error
     if empty:
@@ -52,13 +59,17 @@ def fingerprint(corpus: Corpus) -> str:
     """Content id of the corpus: file contents for local files, id and resolved revision for a hub data set."""
     settings = corpus.model_dump(exclude={"source"})
     if corpus.source.startswith(BUILT_IN):
-        code = Path(sentences.__file__)
-        return keyed.short("corpus", corpus.source, keyed.files_digest([code], code.parent), settings)
+        return keyed.short("corpus", corpus.source, keyed.files_digest(WORLD.glob("*.py"), WORLD), settings)
     files = _local_files(corpus.source)
     if files:
         contents = [_file_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         return keyed.short("corpus", contents, settings)
     return keyed.short("corpus", corpus.source, settings | {"revision": _commit(corpus.source, corpus.revision)})
+
+
+def has_labels(corpus: Corpus) -> bool:
+    """Whether the latent state of every token is known."""
+    return corpus.source.startswith(BUILT_IN)
 
 
 def check(corpus: Corpus) -> None:
@@ -68,8 +79,8 @@ def check(corpus: Corpus) -> None:
 
 def _built_in_seed(corpus: Corpus) -> int:
     name, _, seed = corpus.source.removeprefix(BUILT_IN).partition(":")
-    if name != "sentences" or not (seed or "0").isdigit():
-        raise unknown("built-in corpus", corpus.source, [f"{BUILT_IN}sentences", f"{BUILT_IN}sentences:1"])
+    if name != "world" or not (seed or "0").isdigit():
+        raise unknown("built-in corpus", corpus.source, [f"{BUILT_IN}world", f"{BUILT_IN}world:1"])
     return int(seed or 0)
 
 

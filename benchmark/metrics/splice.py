@@ -66,5 +66,5 @@ class Splice(NamedTuple):
 
 def kl_per_token(clean: LogProbabilities, changed: LogProbabilities) -> Float[Tensor, " token"]:
     """KL(clean || changed) in nats of each token, from log-probabilities."""
-    kl: Tensor = torch.linalg.vecdot(clean.double().exp(), (clean - changed).double())
+    kl: Tensor = (clean.exp() * (clean - changed)).sum(dim=-1, dtype=torch.float64)
     return kl.clamp(min=0)

@@ -7,6 +7,7 @@ one-position interventions share a single forward pass.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
@@ -14,12 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import GPTNeoXForCausalLM
+from transformers import GPTNeoXModel
 
 from benchmark.errors import unknown
 from benchmark.models.network import Network
-
-Edit = Callable[[Tensor], Tensor]
 
 
 class Layout(NamedTuple):
@@ -66,31 +65,18 @@ def read(
             handle = network.model.gpt_neox.layers[layer].register_forward_hook(keep(layer))
             hooks.callback(handle.remove)
         with suppress(_Stop):
-            _forward(network.model, embeds, layout)
+            _forward(network.model.gpt_neox, embeds, layout)
     return [found[layer] for layer in layers]
 
 
 @torch.no_grad()
-def final(
-    network: Network,
-    embeds: Float[Tensor, "batch pos d_model"],
-    edit: tuple[int, Edit] | None = None,
-    layout: Layout | None = None,
+def resume(
+    network: Network, hidden: Float[Tensor, "batch pos d_model"], layer: int, layout: Layout | None = None
 ) -> Float[Tensor, "batch pos d_model"]:
-    """Normed final hidden states, with the stream after layer `edit[0]` replaced by what `edit[1]` makes of it."""
-    if edit is None:
-        return _forward(network.model, embeds, layout)
-    layer, change = edit
-
-    def hook(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
-        changed = change(_hidden(output))
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
-
-    handle = network.model.gpt_neox.layers[layer].register_forward_hook(hook)
-    try:
-        return _forward(network.model, embeds, layout)
-    finally:
-        handle.remove()
+    """Normed final hidden states from the residual stream after `layer`: only the blocks above it are run."""
+    above = copy.copy(network.model.gpt_neox)
+    above._modules = above._modules | {"layers": above.layers[layer + 1 :]}
+    return _forward(above, hidden, layout)
 
 
 @torch.no_grad()
@@ -113,9 +99,9 @@ def leaf_layout(block: int, leaves: Int[Tensor, "batch leaf"], dtype: torch.dtyp
     return Layout(mask[:, None], positions)
 
 
-def _forward(model: GPTNeoXForCausalLM, embeds: Tensor, layout: Layout | None) -> Tensor:
+def _forward(model: GPTNeoXModel, embeds: Tensor, layout: Layout | None) -> Tensor:
     options = {} if layout is None else {"attention_mask": layout.mask, "position_ids": layout.positions}
-    hidden: Tensor = model.gpt_neox(inputs_embeds=embeds, use_cache=False, **options).last_hidden_state
+    hidden: Tensor = model(inputs_embeds=embeds, use_cache=False, **options).last_hidden_state
     return hidden
 
 

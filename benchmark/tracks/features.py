@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,12 @@ from scipy import sparse
 from torch import Tensor
 
 from benchmark import keyed, registry
-from benchmark.api import Latents
 from benchmark.autointerp import examples
 from benchmark.data import activations
 from benchmark.data.blocks import Blocks
+from benchmark.data.world.concepts import Family, families
 from benchmark.metrics import causal
+from benchmark.metrics.concepts import Recovered
 from benchmark.metrics.context import ContextSensitivity
 from benchmark.metrics.position import PositionCounts
 from benchmark.metrics.reconstruction import Reconstruction
@@ -29,25 +30,12 @@ from benchmark.metrics.token_regression import TokenRegression
 from benchmark.metrics.value import Value, undefined
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.network import Network
-from benchmark.tracks import interventions
-from benchmark.tracks.interventions import Ablations, Events
+from benchmark.tracks import concepts, interventions
+from benchmark.tracks.featurizer import NO_DECODER, ScoredFeaturizer, checked_directions, csr, directions_of
+from benchmark.tracks.interventions import Ablations, Events, Stream
 
 JOIN_TOKENS = 32_768
-LINEARITY = 1e-3
-VERSION = 1
-NO_DECODER = "the method does not decode"
-
-
-@runtime_checkable
-class ScoredFeaturizer(Protocol):
-    """A fitted featurizer as scoring sees it."""
-
-    n_latents: int
-    decodes: bool
-
-    def encode(self, x: Float[Tensor, "token d_model"]) -> Latents: ...
-
-    def decode(self, latents: Latents) -> Float[Tensor, "token d_model"]: ...
+VERSION = 2
 
 
 class Tokens(NamedTuple):
@@ -73,13 +61,19 @@ class Hidden(NamedTuple):
     score_blocks: Blocks
     score: Tokens
     explain: Tokens
+    families: list[Family]
     x: dict[str, Float[Tensor, "token d_model"]]
     first: dict[str, Float[Tensor, "block d_model"]]
     x_explain: dict[str, Float[Tensor, "token d_model"]]
     swapped_rows: NDArray[np.int64]
     x_swapped: dict[str, Float[Tensor, "event d_model"]]
+    clean: Float[Tensor, "event d_model"]
     ablations: dict[str, Ablations]
     block: int
+
+    def stream(self, hookpoint: str) -> Stream:
+        """The residual stream at a hookpoint on the score split."""
+        return Stream(layer_of(hookpoint), self.x[hookpoint], self.first[hookpoint])
 
 
 class Keys(NamedTuple):
@@ -103,12 +97,13 @@ class Shared(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Metric values, one row per drawn latent, counts, and what joins need."""
+    """Metric values, one row per drawn latent, counts, what joins need, and one row per concept of a known language."""
 
     metrics: dict[str, Value]
     latents: pd.DataFrame
     counts: dict[str, float]
     shared: Shared
+    concepts: pd.DataFrame | None
 
 
 class FeaturesTrack:
@@ -130,10 +125,11 @@ class FeaturesTrack:
             progress("swapped contexts")
             where, swapped = interventions.swapped(network, blocks["score"], layers)
         ablated: dict[str, Ablations] = {}
+        clean = torch.empty(0, network.d_model)
         if self._wants(Splice):
             progress("ablations")
-            means = [values.mean(dim=0) for values in x]
-            sums = interventions.ablations(network, blocks["score"], layers, means)
+            streams = [Stream(*parts) for parts in zip(layers, x, first, strict=True)]
+            clean, sums = interventions.ablations(network, blocks["score"], streams)
             ablated = dict(zip(hookpoints, sums, strict=True))
         score = Tokens.of(blocks["score"])
         return Hidden(
@@ -141,11 +137,13 @@ class FeaturesTrack:
             blocks["score"],
             score,
             Tokens.of(blocks["explain"]),
+            known_families(blocks["score"], score.places) if self._wants(Recovered) else [],
             dict(zip(hookpoints, x, strict=True)),
             dict(zip(hookpoints, first, strict=True)),
             dict(zip(hookpoints, explain, strict=True)),
             _rows_of(score.places, where),
             dict(zip(hookpoints, swapped, strict=True)),
+            clean,
             ablated,
             blocks["score"].tokens.shape[1],
         )
@@ -160,7 +158,7 @@ class FeaturesTrack:
         order = keys.rng("latents").permutation(featurizer.n_latents)
         drawn = order[sparsity.alive[order]][: self.latents]
         z = codes[:, drawn].tocsr()
-        vectors, why_not = _directions(featurizer, drawn, keys)
+        vectors, why_not = checked_directions(featurizer, drawn, keys.rng("linearity"))
         values = {
             **sparsity.values(),
             **self._reconstruction(x, xhat),
@@ -170,8 +168,11 @@ class FeaturesTrack:
             **_token_regression(hidden, z),
             **PositionCounts.of(hidden.score.places[:, 1], z, hidden.block).values(),
         }
-        spread, windows = _token_distribution(hidden, hookpoint, featurizer, drawn, keys)
+        explained = csr(featurizer.encode(hidden.x_explain[hookpoint]), featurizer.n_latents)
+        spread, windows = _token_distribution(hidden, explained[:, drawn].tocsc(), keys)
         values |= spread
+        concept_values, per_concept = self._concepts(hidden, codes)
+        values |= concept_values
         if not len(drawn):
             none = undefined("no latent is alive on the score split")
             values |= {name: none for name, value in values.items() if value.per_latent is not None}
@@ -184,16 +185,24 @@ class FeaturesTrack:
                 "alive": int(sparsity.alive.sum()),
                 "dead": int((sparsity.firings == 0).sum()),
                 "drawn": len(drawn),
+                "eligible": _eligible(hidden, explained, codes, sparsity.alive),
                 "first_token_norm_ratio": float(hidden.first[hookpoint].norm(dim=1).mean() / x.norm(dim=1).mean()),
                 **_first_token(hidden.first[hookpoint], featurizer),
             },
             _shared(codes, drawn, sparsity, featurizer),
+            per_concept,
         )
 
     def _wants(self, family: type) -> bool:
         return any(
             registry.resolve(registry.METRICS[name]) is family for name in self.metrics if name in registry.METRICS
         )
+
+    def _concepts(self, hidden: Hidden, codes: sparse.csr_array) -> tuple[dict[str, Value], pd.DataFrame | None]:
+        if not hidden.families:
+            return {}, None
+        known = concepts.Known(hidden.families, hidden.score.ids, hidden.score.documents)
+        return concepts.recovery(codes, known, probes=any("probe" in name for name in self.metrics))
 
     def _reconstruction(self, x: Tensor, xhat: Tensor | None) -> dict[str, Value]:
         if xhat is None:
@@ -208,9 +217,11 @@ class FeaturesTrack:
             return {}
         if xhat is None:
             return _all_undefined(Splice, NO_DECODER)
-        clean, zero, mean = hidden.ablations[hookpoint]
-        changed = interventions.spliced(hidden.network, hidden.score_blocks, layer_of(hookpoint), xhat)
-        return Splice(clean, changed, zero, mean).values()
+        unchanged, zero, mean = hidden.ablations[hookpoint]
+        changed = interventions.spliced(
+            hidden.network, hidden.score_blocks, hidden.stream(hookpoint), xhat, hidden.clean
+        )
+        return Splice(unchanged, changed, zero, mean).values()
 
     def _causal(
         self,
@@ -227,7 +238,7 @@ class FeaturesTrack:
             return _all_undefined(causal.CausalEffect, why_not)
         events = _events(hidden, z, vectors, keys)
         removed, random = interventions.removals(
-            hidden.network, hidden.score_blocks, layer_of(hookpoint), hidden.score.places, events
+            hidden.network, hidden.score_blocks, hidden.stream(hookpoint), hidden.score.places, events
         )
         return causal.CausalEffect.of(events.latents, removed, random, z.shape[1]).values()
 
@@ -247,20 +258,12 @@ class FeaturesTrack:
         return ContextSensitivity.of(z[hidden.swapped_rows], swapped.tocsr()).values()
 
 
-def csr(latents: Latents, n_latents: int) -> sparse.csr_array:
-    """Codes [token, n_latents] with positive entries only, from the padded form."""
-    values, indices = latents.values.float().numpy(), latents.indices.numpy()
-    active = values > 0
-    indptr = np.concatenate([[0], active.sum(axis=1).cumsum()])
-    codes = sparse.csr_array((values[active], indices[active], indptr), shape=(len(values), n_latents))
-    codes.sum_duplicates()
-    return codes
-
-
-def directions_of(featurizer: ScoredFeaturizer, ids: NDArray[np.int64]) -> Float[Tensor, "latent d_model"]:
-    """decode(e_j) - decode(0) of each latent."""
-    one = Latents(torch.ones(len(ids), 1), torch.from_numpy(ids.astype(np.int64))[:, None])
-    return featurizer.decode(one) - _bias(featurizer)
+def known_families(blocks: Blocks, places: NDArray[np.int64]) -> list[Family]:
+    """What is asked about the usable tokens of labelled blocks."""
+    if blocks.labels is None:
+        return []
+    block, position = places.T
+    return families(blocks.labels[block, position], blocks.labels[block, position - 1], block)
 
 
 def _shared(
@@ -268,29 +271,6 @@ def _shared(
 ) -> Shared:
     directions = directions_of(featurizer, np.flatnonzero(sparsity.alive)) if featurizer.decodes else None
     return Shared(codes[:JOIN_TOKENS], drawn, directions)
-
-
-def _bias(featurizer: ScoredFeaturizer) -> Tensor:
-    return featurizer.decode(Latents(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.long)))
-
-
-def _directions(featurizer: ScoredFeaturizer, drawn: NDArray[np.int64], keys: Keys) -> tuple[Tensor | None, str]:
-    """Directions of the drawn latents, or None and the reason: decode must be linear to a thousandth."""
-    if not featurizer.decodes:
-        return None, NO_DECODER
-    if not len(drawn):
-        return torch.empty(0, 0), ""
-    vectors = directions_of(featurizer, drawn)
-    rng = keys.rng("linearity")
-    pairs = rng.integers(len(drawn), size=(32, 2))
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    weights = torch.from_numpy(rng.uniform(0.5, 2.0, size=pairs.shape)).float()
-    mixed = featurizer.decode(Latents(weights, torch.from_numpy(drawn[pairs]))) - _bias(featurizer)
-    expected = (weights[:, :, None] * vectors[torch.from_numpy(pairs)]).sum(dim=1)
-    error = float((mixed - expected).norm() / expected.norm().clamp(min=1e-30)) if len(pairs) else 0.0
-    if error > LINEARITY:
-        return None, f"decode is not linear: mixtures of two latents are off by {error:.2g}, more than {LINEARITY}"
-    return vectors, ""
 
 
 def _events(hidden: Hidden, z: sparse.csr_array, vectors: Tensor, keys: Keys) -> Events:
@@ -324,18 +304,21 @@ def _token_regression(hidden: Hidden, z: sparse.csr_array) -> dict[str, Value]:
     return TokenRegression.of(tokens.ids, tokens.previous, tokens.documents, dense, vocab).values()
 
 
-def _token_distribution(
-    hidden: Hidden, hookpoint: str, featurizer: ScoredFeaturizer, drawn: NDArray[np.int64], keys: Keys
-) -> tuple[dict[str, Value], NDArray[np.int64]]:
-    z = csr(featurizer.encode(hidden.x_explain[hookpoint]), featurizer.n_latents)[:, drawn].tocsc()
-    per_block = -(-hidden.block // examples.WINDOW_TOKENS)
-    block, position = hidden.explain.places.T
-    windows = block * per_block + position // examples.WINDOW_TOKENS
+def _token_distribution(hidden: Hidden, z: sparse.csc_array, keys: Keys) -> tuple[dict[str, Value], NDArray[np.int64]]:
+    windows = examples.windows_of(hidden.explain.places, hidden.block)
     priorities = keys.rng("windows").random(int(windows.max()) + 1)
     shown = examples.explainer_tokens(z, windows, priorities)
-    shape = (len(drawn), int(hidden.network.model.config.vocab_size))
+    shape = (z.shape[1], int(hidden.network.model.config.vocab_size))
     ids = hidden.explain.ids[shown.rows]
     return TokenDistribution.of(shown.latents, ids, shown.weights, shape).values(), shown.windows
+
+
+def _eligible(hidden: Hidden, explained: sparse.csr_array, codes: sparse.csr_array, alive: NDArray[np.bool_]) -> int:
+    """Alive latents that fire in enough windows of either split to be explained and scored."""
+    shown = examples.firing_windows(explained, examples.windows_of(hidden.explain.places, hidden.block))
+    scored = examples.firing_windows(codes, examples.windows_of(hidden.score.places, hidden.block))
+    enough = (shown >= examples.TOP + examples.QUANTILE_DRAWS) & (scored >= examples.SCORED)
+    return int((enough & alive).sum())
 
 
 def _first_token(x: Tensor, featurizer: ScoredFeaturizer) -> dict[str, float]:

@@ -19,7 +19,7 @@ from benchmark.models import hookpoints
 from benchmark.models.network import Network
 
 SWAP_BLOCKS = 128
-LOGIT_ELEMENTS = 1 << 24
+LOGIT_ELEMENTS, LOGIT_TOKENS = 1 << 20, 64
 
 
 class Ablations(NamedTuple):
@@ -39,46 +39,59 @@ class Events(NamedTuple):
     random: Float[Tensor, "event d_model"]
 
 
+class Stream(NamedTuple):
+    """The residual stream after one layer on the score split: usable tokens, and the first token of each block."""
+
+    layer: int
+    x: Float[Tensor, "token d_model"]
+    first: Float[Tensor, "block d_model"]
+
+    def of(self, network: Network, blocks: Blocks, rows: NDArray[np.int64]) -> Float[Tensor, "batch pos d_model"]:
+        """The stream of some blocks, 0 at padding, in the network's dtype."""
+        starts = np.cumsum(blocks.lengths - 1) - (blocks.lengths - 1)
+        tokens = np.concatenate([np.arange(starts[row], starts[row] + blocks.lengths[row] - 1) for row in rows])
+        hidden = torch.zeros(len(rows), blocks.tokens.shape[1], network.d_model)
+        hidden[:, 0] = self.first[rows]
+        hidden[usable(blocks, rows)] = self.x[tokens]
+        return hidden.to(network.device, network.model.dtype)
+
+
 class _Batch(NamedTuple):
     rows: NDArray[np.int64]
-    embeds: Tensor
-    mask: Tensor
     predicting: Tensor
     targets: Tensor
 
 
 def ablations(
-    network: Network, blocks: Blocks, layers: Sequence[int], means: Sequence[Float[Tensor, " d_model"]]
-) -> list[Ablations]:
-    """Cross-entropy and KL sums on the score split per layer; the first token of each block is never replaced."""
-    nothing = Ablations(Divergence(), Divergence(), Divergence())
-    totals = [nothing] * len(layers)
-    for batch in _batches(network, blocks):
-        clean = _hidden(network, batch, None)
-        unchanged = _divergence(network, clean, clean, batch.targets)
-        for place, (layer, mean) in enumerate(zip(layers, means, strict=True)):
-            values = mean.to(network.device, network.model.dtype)
-            edits = ((layer, _filling(batch.mask, fill)) for fill in (torch.zeros_like(values), values))
-            changed = (_divergence(network, clean, _hidden(network, batch, edit), batch.targets) for edit in edits)
-            sums = zip(totals[place], (unchanged, *changed), strict=True)
-            totals[place] = Ablations(*(old + new for old, new in sums))
-    return totals
+    network: Network, blocks: Blocks, streams: Sequence[Stream]
+) -> tuple[Float[Tensor, "event d_model"], list[Ablations]]:
+    """The clean network's final hidden states of all positions that predict a token, and cross-entropy and KL sums per
+    stream; the first token of each block is never replaced.
+    """
+    last = max(streams, key=lambda stream: stream.layer)
+    clean = torch.cat([hidden.cpu() for _, hidden in _finals(network, blocks, last)])
+    unchanged = _against(network, blocks, last, clean)
+    found = []
+    for stream in streams:
+        fills = (torch.zeros_like(stream.x), stream.x.mean(dim=0).expand_as(stream.x))
+        zero, mean = (_against(network, blocks, stream._replace(x=fill), clean) for fill in fills)
+        found.append(Ablations(unchanged, zero, mean))
+    return clean, found
 
 
-def spliced(network: Network, blocks: Blocks, layer: int, xhat: Float[Tensor, "token d_model"]) -> Divergence:
-    """Cross-entropy and KL sums with every usable position replaced by its row of `xhat`."""
-    total, start = Divergence(), 0
-    for batch in _batches(network, blocks):
-        size = int(batch.mask.sum())
-        rows = xhat[start : start + size].to(network.device, network.model.dtype)
-        start += size
-        changed = _hidden(network, batch, (layer, _filling(batch.mask, rows)))
-        total += _divergence(network, _hidden(network, batch, None), changed, batch.targets)
-    return total
+def spliced(
+    network: Network,
+    blocks: Blocks,
+    stream: Stream,
+    xhat: Float[Tensor, "token d_model"],
+    clean: Float[Tensor, "event d_model"],
+) -> Divergence:
+    """Cross-entropy and KL sums with every usable position replaced by its row of `xhat`; `clean`: see `ablations`."""
+    return _against(network, blocks, stream._replace(x=xhat), clean)
 
 
 def removals(
-    network: Network, blocks: Blocks, layer: int, places: NDArray[np.int64], events: Events
+    network: Network, blocks: Blocks, stream: Stream, places: NDArray[np.int64], events: Events
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """KL in nats [event] of each event's removed and random vector, one position at a time on the clean stream.
 
@@ -96,11 +109,10 @@ def removals(
         for half, vectors in enumerate((events.removed, events.random)):
             leaves[row_place, 2 * slot + half] = torch.from_numpy(position_of[members])
             delta[row_place, 2 * slot + half] = -vectors[members]
-        hidden = _with_leaves(network, tokens_of(blocks, rows), keys_of("score", rows), leaves, layer, delta)
-        clean = hookpoints.log_probabilities(network, hidden[row_place, position_of[members]])
+        hidden = _with_leaves(network, stream.of(network, blocks, rows), leaves, stream.layer, delta)
+        clean = hidden[row_place, position_of[members]]
         for half in range(2):
-            changed = hookpoints.log_probabilities(network, hidden[row_place, width + 2 * slot + half])
-            found[half, members] = kl_per_token(clean, changed).double().cpu().numpy()
+            found[half, members] = _kl(network, clean, hidden[row_place, width + 2 * slot + half])
     return found[0], found[1]
 
 
@@ -131,53 +143,62 @@ def swapped(
 
 def _batches(network: Network, blocks: Blocks) -> Iterator[_Batch]:
     for rows in batches_of(blocks):
-        tokens = tokens_of(blocks, rows).to(network.device)
-        mask = usable(blocks, rows).to(network.device)
+        tokens, mask = tokens_of(blocks, rows), usable(blocks, rows)
         predicting = mask.clone()
         predicting[:, :-1] &= mask[:, 1:]
         predicting[:, -1] = False
         targets = tokens.roll(-1, dims=1)[predicting]
-        yield _Batch(rows, network.embed(tokens, keys_of("score", rows)), mask, predicting, targets)
+        yield _Batch(rows, predicting.to(network.device), targets.to(network.device))
 
 
-def _hidden(network: Network, batch: _Batch, edit: tuple[int, hookpoints.Edit] | None) -> Tensor:
-    """Final hidden states [token, d_model] of the positions that predict a token."""
-    return hookpoints.final(network, batch.embeds, edit)[batch.predicting]
+def _finals(network: Network, blocks: Blocks, stream: Stream) -> Iterator[tuple[_Batch, Tensor]]:
+    """Final hidden states [token, d_model] of the positions that predict a token, batch by batch."""
+    for batch in _batches(network, blocks):
+        hidden = hookpoints.resume(network, stream.of(network, blocks, batch.rows), stream.layer)
+        yield batch, hidden[batch.predicting]
+
+
+def _against(network: Network, blocks: Blocks, stream: Stream, clean: Tensor) -> Divergence:
+    """Cross-entropy and KL sums of a changed stream."""
+    total, start = Divergence(), 0
+    for batch, changed in _finals(network, blocks, stream):
+        unchanged = clean[start : start + len(changed)].to(network.device)
+        start += len(changed)
+        total += _divergence(network, unchanged, changed, batch.targets)
+    return total
 
 
 def _divergence(network: Network, clean: Tensor, changed: Tensor, targets: Tensor) -> Divergence:
-    """Sums over tokens, a slice at a time: log-probabilities of a large vocabulary are never held for a whole batch."""
+    """Sums over tokens, a slice at a time."""
     total = Divergence()
-    size = max(1, LOGIT_ELEMENTS // int(network.model.config.vocab_size))
+    size = _slice(network)
     for parts in zip(clean.split(size), changed.split(size), targets.split(size), strict=True):
         first, second = (hookpoints.log_probabilities(network, hidden) for hidden in parts[:2])
         total += Divergence.of(first, second, parts[2])
     return total
 
 
-def _filling(mask: Tensor, values: Tensor) -> hookpoints.Edit:
-    def edit(hidden: Tensor) -> Tensor:
-        changed = hidden.clone()
-        changed[mask] = values
-        return changed
+def _kl(network: Network, clean: Tensor, changed: Tensor) -> NDArray[np.float64]:
+    """KL in nats [token] between the predictions of final hidden states [token, d_model], a slice at a time."""
+    size = _slice(network)
+    found = [
+        kl_per_token(*(hookpoints.log_probabilities(network, hidden) for hidden in parts))
+        for parts in zip(clean.split(size), changed.split(size), strict=True)
+    ]
+    return torch.cat(found).double().cpu().numpy()
 
-    return edit
+
+def _slice(network: Network) -> int:
+    """Tokens whose log-probabilities stay in the processor's cache, however large the vocabulary."""
+    return max(LOGIT_TOKENS, LOGIT_ELEMENTS // int(network.model.config.vocab_size))
 
 
-def _with_leaves(
-    network: Network, tokens: Tensor, keys: list[tuple[str, int]], leaves: Tensor, layer: int, delta: Tensor
-) -> Tensor:
+def _with_leaves(network: Network, hidden: Tensor, leaves: Tensor, layer: int, delta: Tensor) -> Tensor:
     """Final hidden states [batch, pos + leaf, d_model] with `delta` [batch, leaf, d_model] added to the leaves."""
-    width = tokens.shape[1]
     leaves, delta = leaves.to(network.device), delta.to(network.device, network.model.dtype)
-    embeds = network.embed(tokens, keys)
-    own = embeds.gather(1, leaves[:, :, None].expand(-1, -1, embeds.shape[2]))
-    layout = hookpoints.leaf_layout(width, leaves, network.model.dtype)
-
-    def edit(hidden: Tensor) -> Tensor:
-        return torch.cat([hidden[:, :width], hidden[:, width:] + delta], dim=1)
-
-    return hookpoints.final(network, torch.cat([embeds, own], dim=1), (layer, edit), layout)
+    own = hidden.gather(1, leaves[:, :, None].expand(-1, -1, hidden.shape[2])) + delta
+    layout = hookpoints.leaf_layout(hidden.shape[1], leaves, network.model.dtype)
+    return hookpoints.resume(network, torch.cat([hidden, own], dim=1), layer, layout)
 
 
 def _by_block(block_of: NDArray[np.int64], order: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:

@@ -16,7 +16,7 @@ from benchmark.models import hookpoints, nulls, pythia
 from benchmark.models.network import Network
 from benchmark.suite import Stream, Tokens
 from benchmark.worker.stream import ChunkedStream
-from tests.conftest import REVISION, SENTENCES
+from tests.conftest import LANGUAGE, REVISION
 
 N_TOKENS = 3_000
 CHUNK = 256
@@ -26,7 +26,7 @@ CHUNK = 256
 def blocks(subjects: Path, tmp_path: Path) -> Blocks:
     tokenizer = pythia.tokenizer(pythia.locate(str(subjects / "seed0"), REVISION))
     tokens = Tokens(fit=N_TOKENS, explain=200, score=200, block=64)
-    return token_blocks.prepare(SENTENCES, tokens, tokenizer, "t", tmp_path / "blocks")["fit"]
+    return token_blocks.prepare(LANGUAGE, tokens, tokenizer, "t", tmp_path / "blocks")["fit"]
 
 
 @pytest.fixture

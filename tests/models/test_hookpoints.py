@@ -29,8 +29,7 @@ def test_read_equals_the_models_own_hidden_states(network: Network, embeds: torc
         states = network.model(inputs_embeds=embeds, output_hidden_states=True).hidden_states
     second, first = hookpoints.read(network, embeds, [1, 0])
     torch.testing.assert_close(first, states[1])
-    final = network.model.gpt_neox.final_layer_norm(second)
-    torch.testing.assert_close(final, hookpoints.final(network, embeds))
+    torch.testing.assert_close(network.model.gpt_neox.final_layer_norm(second), states[2])
 
 
 def test_read_stops_after_the_last_layer_that_is_needed(network: Network, embeds: torch.Tensor) -> None:
@@ -43,12 +42,19 @@ def test_read_stops_after_the_last_layer_that_is_needed(network: Network, embeds
     assert len(calls) == 1
 
 
-def test_replacing_with_itself_changes_nothing_and_hooks_are_removed(network: Network, embeds: torch.Tensor) -> None:
-    clean = hookpoints.final(network, embeds)
-    torch.testing.assert_close(hookpoints.final(network, embeds, (0, lambda hidden: hidden.clone())), clean)
-    changed = hookpoints.final(network, embeds, (0, lambda hidden: hidden * 0))
-    assert not torch.allclose(changed, clean)
-    torch.testing.assert_close(hookpoints.final(network, embeds), clean)
+def final(network: Network, embeds: torch.Tensor, layout: hookpoints.Layout | None = None) -> torch.Tensor:
+    """Through all blocks: the first by reading, the rest by resuming."""
+    return hookpoints.resume(network, hookpoints.read(network, embeds, [0], layout)[0], 0, layout)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_resuming_equals_the_whole_forward(network: Network, embeds: torch.Tensor, layer: int) -> None:
+    (hidden,) = hookpoints.read(network, embeds, [layer])
+    with torch.no_grad():
+        whole = network.model.gpt_neox(inputs_embeds=embeds).last_hidden_state
+    torch.testing.assert_close(hookpoints.resume(network, hidden, layer), whole)
+    assert len(network.model.gpt_neox.layers) == 2, "the network itself is not changed"
+    assert not torch.allclose(hookpoints.resume(network, hidden * 0.5, layer), whole)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -57,8 +63,8 @@ def test_leaves_repeat_their_positions(network: Network, embeds: torch.Tensor, a
     leaves = torch.tensor([[0, 5, 19], [7, 7, 1], [18, 3, 2]])
     layout = hookpoints.leaf_layout(20, leaves, torch.float32)
     own = embeds.gather(1, leaves[:, :, None].expand(-1, -1, embeds.shape[2]))
-    clean = hookpoints.final(network, embeds)
-    hidden = hookpoints.final(network, torch.cat([embeds, own], dim=1), layout=layout)
+    clean = final(network, embeds)
+    hidden = final(network, torch.cat([embeds, own], dim=1), layout=layout)
     torch.testing.assert_close(hidden[:, :20], clean, rtol=1e-4, atol=1e-5)
     expected = clean.gather(1, leaves[:, :, None].expand(-1, -1, clean.shape[2]))
     torch.testing.assert_close(hidden[:, 20:], expected, rtol=1e-4, atol=1e-5)

@@ -16,7 +16,7 @@ from benchmark.models import pythia
 from benchmark.models.mini import train as training
 from benchmark.models.mini.train import Recipe, train
 from benchmark.suite import Corpus
-from tests.conftest import RECIPE, REVISION, SENTENCES
+from tests.conftest import LANGUAGE, RECIPE, REVISION
 
 SHORT = dataclasses.replace(RECIPE, tokens=20 * 8 * 64, vocab=300)
 
@@ -39,16 +39,16 @@ def test_resume_after_a_kill_gives_the_same_weights(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(training, "STATE_EVERY", 8)
     monkeypatch.setattr(training, "LOG_EVERY", 4)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(SENTENCES, whole, [0], SHORT, [10], lambda text: None)
+    train(LANGUAGE, whole, [0], SHORT, [10], lambda text: None)
 
     def kill(text: str) -> None:
         if "step 12/20" in text:
             raise KilledError
 
     with pytest.raises(KilledError):
-        train(SENTENCES, cut, [0], SHORT, [10], kill)
+        train(LANGUAGE, cut, [0], SHORT, [10], kill)
     said: list[str] = []
-    train(SENTENCES, cut, [0], SHORT, [10], said.append)
+    train(LANGUAGE, cut, [0], SHORT, [10], said.append)
     assert not any("step 4/20" in line for line in said)
     for revision in ("step0", "step10", "step20"):
         mine, theirs = (pythia.fingerprint(pythia.locate(str(folder / "seed0"), revision)) for folder in (whole, cut))
@@ -60,7 +60,7 @@ def test_resume_after_a_kill_gives_the_same_weights(tmp_path: Path, monkeypatch:
 
 def test_another_recipe_in_the_same_folder_is_refused(subjects: Path) -> None:
     with pytest.raises(BadInput, match="another corpus or recipe"):
-        train(SENTENCES, subjects, [0], Recipe(layers=3), [], lambda text: None)
+        train(LANGUAGE, subjects, [0], Recipe(layers=3), [], lambda text: None)
 
 
 def test_too_little_text_is_refused(tmp_path: Path) -> None:

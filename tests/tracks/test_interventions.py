@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +21,8 @@ from benchmark.models.network import Network
 from benchmark.suite import Tokens
 from benchmark.tracks import interventions
 from benchmark.tracks.features import Tokens as TokenTable
-from benchmark.tracks.interventions import Events
-from tests.conftest import REVISION, SENTENCES
+from benchmark.tracks.interventions import Events, Stream
+from tests.conftest import LANGUAGE, REVISION
 
 LAYER = 0
 
@@ -28,7 +31,7 @@ LAYER = 0
 def blocks(subjects: Path, tmp_path: Path) -> Blocks:
     tokenizer = pythia.tokenizer(pythia.locate(str(subjects / "seed0"), REVISION))
     tokens = Tokens(fit=100, explain=100, score=900, block=64)
-    return token_blocks.prepare(SENTENCES, tokens, tokenizer, "t", tmp_path / "blocks")["score"]
+    return token_blocks.prepare(LANGUAGE, tokens, tokenizer, "t", tmp_path / "blocks")["score"]
 
 
 @pytest.fixture(params=["trained", registry.CONTROL])
@@ -42,22 +45,44 @@ def embeds_of(network: Network, blocks: Blocks, row: int, purpose: str = "score"
     return network.embed(tokens, [(purpose, row)]).detach()
 
 
+def stream_of(network: Network, blocks: Blocks) -> Stream:
+    (x,), (first,) = activations.collect(network, blocks, "score", [LAYER])
+    return Stream(LAYER, x, first)
+
+
+def whole_forward(
+    network: Network, embeds: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor] | None
+) -> torch.Tensor:
+    """Final hidden states through every block, with the stream after `LAYER` replaced by a hook."""
+
+    def hook(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
+        assert change is not None
+        return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
+    with contextlib.ExitStack() as hooks, torch.no_grad():
+        if change is not None:
+            hooks.callback(network.model.gpt_neox.layers[LAYER].register_forward_hook(hook).remove)
+        hidden: torch.Tensor = network.model.gpt_neox(inputs_embeds=embeds).last_hidden_state
+    return hidden
+
+
 def test_splicing_the_activations_themselves_changes_nothing(network: Network, blocks: Blocks) -> None:
-    x = activations.collect(network, blocks, "score", [LAYER])[0][0]
-    same = interventions.spliced(network, blocks, LAYER, x)
-    ((clean, zero, mean),) = interventions.ablations(network, blocks, [LAYER], [x.mean(dim=0)])
+    stream = stream_of(network, blocks)
+    x = stream.x
+    hidden, ((clean, zero, mean),) = interventions.ablations(network, blocks, [stream])
+    same = interventions.spliced(network, blocks, stream, x, hidden)
     assert same.tokens == clean.tokens == int((blocks.lengths - 2).sum())
     assert same.cross_entropy == pytest.approx(clean.cross_entropy, rel=1e-5)
     assert same.kl == pytest.approx(0, abs=1e-3)
-    by_hand = interventions.spliced(network, blocks, LAYER, torch.zeros_like(x))
+    by_hand = interventions.spliced(network, blocks, stream, torch.zeros_like(x), hidden)
     assert by_hand == pytest.approx(zero, rel=1e-5)
-    average = interventions.spliced(network, blocks, LAYER, x.mean(dim=0).expand_as(x))
+    average = interventions.spliced(network, blocks, stream, x.mean(dim=0).expand_as(x), hidden)
     assert average == pytest.approx(mean, rel=1e-5)
 
 
 def test_clean_cross_entropy_is_the_models_loss(subjects: Path, blocks: Blocks) -> None:
     model = pythia.load(pythia.locate(str(subjects / "seed0"), REVISION), torch.float32, torch.device("cpu"))
-    clean = interventions.ablations(Network(model), blocks, [LAYER], [torch.zeros(32)])[0].clean
+    clean = interventions.ablations(Network(model), blocks, [stream_of(Network(model), blocks)])[1][0].clean
     total = 0.0
     for row, length in zip(blocks.tokens, blocks.lengths, strict=True):
         tokens = torch.from_numpy(row[:length].astype(np.int64))[None]
@@ -73,7 +98,9 @@ def test_removals_equal_one_forward_per_event(network: Network, blocks: Blocks) 
     predicts = np.flatnonzero(places[:, 1] < blocks.lengths[places[:, 0]] - 1)
     rows = rng.choice(predicts, size=25, replace=False)
     removed, random = (torch.from_numpy(rng.standard_normal((25, 32), dtype=np.float32)) for _ in range(2))
-    found = interventions.removals(network, blocks, LAYER, places, Events(rows, np.zeros(25, int), removed, random))
+    found = interventions.removals(
+        network, blocks, stream_of(network, blocks), places, Events(rows, np.zeros(25, int), removed, random)
+    )
     for event, row in enumerate(rows):
         block, position = places[row]
         embeds = embeds_of(network, blocks, int(block))
@@ -85,8 +112,8 @@ def test_removals_equal_one_forward_per_event(network: Network, blocks: Blocks) 
                 return hidden
 
             clean, changed = (
-                hookpoints.log_probabilities(network, hookpoints.final(network, embeds, how)[0, position][None])
-                for how in (None, (LAYER, edit))
+                hookpoints.log_probabilities(network, whole_forward(network, embeds, how)[0, position][None])
+                for how in (None, edit)
             )
             assert found[half][event] == pytest.approx(float(kl_per_token(clean, changed)), rel=1e-3, abs=1e-6)
 

@@ -1,37 +1,66 @@
-"""The built-in subject `pythia-mini`: trained here at first use on generated sentences, then cached."""
+"""The built-in subject `pythia-mini`: eight training seeds that ship with the benchmark, half precision.
+
+`step0` is not shipped: it follows from configuration and seed, and is written to the cache when it is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmark.models.mini.train import Recipe, train
-from benchmark.suite import BUILT_IN, Corpus
+from transformers import PreTrainedTokenizerFast
+
+from benchmark.errors import unknown
+from benchmark.models import pythia
+from benchmark.models.initialise import step0 as initial
+from benchmark.models.mini.checkpoints import save_revision
+from benchmark.models.pythia import Checkpoint
+from benchmark.suite import BUILT_IN
 
 NAME = "pythia-mini"
-RECIPE = Recipe(layers=3, d_model=64, heads=4, vocab=512, context=128, batch=16, tokens=1_000_000)
-CORPUS = Corpus(source=f"{BUILT_IN}sentences")
+HOME = Path(__file__).parent / NAME
+PREFIX = f"{BUILT_IN}{NAME}/seed"
 
 
-def folder(source: str, cache: Path) -> Path | None:
-    """Where the replicate `built-in:pythia-mini/seed<S>` is cached; None for any other source."""
-    prefix = f"{BUILT_IN}{NAME}/seed"
-    seed = source.removeprefix(prefix)
-    return cache / NAME / f"seed{seed}" if source.startswith(prefix) and seed.isdigit() else None
+def is_built_in(source: str) -> bool:
+    """Whether a replicate's source names the built-in subject."""
+    return source.startswith(BUILT_IN)
 
 
-def revision() -> str:
-    """The trained revision."""
-    return f"step{RECIPE.steps}"
+def checkpoint(source: str, revision: str = "main") -> Checkpoint:
+    """A shipped revision of `built-in:pythia-mini/seed<S>`; `main` is the last one.
+
+    Raises:
+        BadInput: no such seed or revision.
+    """
+    home = HOME / f"seed{seed_of(source)}"
+    if revision == "main":
+        revision = f"step{max(steps(home))}"
+    return pythia.locate(str(home), revision)._replace(source=source)
 
 
-def ensure(sources: list[str], cache: Path, log: Callable[[str], None]) -> None:
-    """Train the replicates that are not cached yet; takes about twenty seconds each on two cores."""
-    missing = [
-        int(source.rpartition("seed")[2])
-        for source in sources
-        if (place := folder(source, cache)) is not None and not (place / revision() / "config.json").is_file()
-    ]
-    if missing:
-        log(f"making the built-in subject {NAME} for {len(missing)} training seed(s): once, then cached in {cache}")
-        train(CORPUS, cache / NAME, missing, RECIPE, [], log)
+def step0(source: str, cache: Path) -> Checkpoint:
+    """The initialisation of a training seed, written to `cache` unless it is there."""
+    folder = cache / NAME / f"seed{seed_of(source)}"
+    if not (folder / "step0").is_dir():
+        trained = checkpoint(source)
+        tokenizer: PreTrainedTokenizerFast = pythia.tokenizer(trained)
+        save_revision(folder, 0, initial(pythia.config(trained), seed_of(source)), tokenizer)
+    return Checkpoint(source, "step0", folder / "step0")
+
+
+def seed_of(source: str) -> int:
+    """The training seed that a source names."""
+    seed = source.removeprefix(PREFIX)
+    if not (source.startswith(PREFIX) and seed.isdigit() and (HOME / f"seed{seed}").is_dir()):
+        raise unknown("built-in subject", source, [f"{PREFIX}{number}" for number in seeds()])
+    return int(seed)
+
+
+def seeds() -> list[int]:
+    """Training seeds that ship."""
+    return sorted(int(folder.name.removeprefix("seed")) for folder in HOME.glob("seed*"))
+
+
+def steps(home: Path) -> list[int]:
+    """Steps of the revisions below a seed's folder."""
+    return sorted(int(folder.name.removeprefix("step")) for folder in home.glob("step*"))

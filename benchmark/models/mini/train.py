@@ -1,9 +1,9 @@
 """Train a small GPT-NeoX with its own tokenizer on any corpus, in the hub's folder layout.
 
-`python -m benchmark.models.mini.train --corpus 'text/*.jsonl.gz' --out subjects/mine --seeds 0 --seeds 1` writes
-`<out>/seed<S>/<revision>/` with config, weights and tokenizer for `step0`, any `--save-steps` and the last step. The
-recipe is Pythia's scaled down: Adam (0.9, 0.95), weight decay 0.1, cosine to a tenth, gradient norm clipped at 1,
-sequences cut from a stream of documents joined by the end-of-text token. The same command resumes after a kill.
+`python -m benchmark.models.mini.train --out subjects/mine` trains the shipped subjects again, and `--corpus` takes any
+other text. `<out>/seed<S>/<revision>/` gets config, weights and tokenizer for `step0`, `--save-steps` and the last
+step. The recipe is Pythia's scaled down: Adam (0.9, 0.95), weight decay 0.1, cosine to a tenth, gradient norm clipped
+at 1, sequences cut from a stream of documents joined by the end-of-text token. The same command resumes after a kill.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmark.models.initialise import step0
 from benchmark.models.mini import text
 from benchmark.models.mini.checkpoints import read_curve, resume, save_revision, save_state
 from benchmark.reporting import quiet_libraries
-from benchmark.suite import Corpus
+from benchmark.suite import BUILT_IN, Corpus
 
 Log = Callable[[str], None]
 LOG_EVERY, STATE_EVERY = 100, 500
@@ -42,15 +42,15 @@ class Recipe:
     layers: int = 4
     d_model: int = 128
     heads: int = 4
-    vocab: int = 4096
-    context: int = 128
-    batch: int = 64
-    tokens: int = 10_000_000
+    vocab: int = 1536
+    context: int = 256
+    batch: int = 16
+    tokens: int = 10_240_000
     learning_rate: float = 2e-3
     warmup: float = 0.01
     weight_decay: float = 0.1
     initializer_range: float = 0.02
-    bf16: bool = False
+    bf16: bool = True
     device: str = "cpu"
 
     @property
@@ -192,10 +192,19 @@ def _refuse_other_recipe(out: Path, corpus: Corpus, recipe: Recipe) -> None:
 
 
 def main(  # noqa: PLR0913, PLR0917  one option each
-    corpus: Annotated[str, typer.Option(help="File, folder or glob of text, JSON lines or parquet; or a hub id.")],
     out: Annotated[Path, typer.Option(help="Folder for the subjects.")],
-    seeds: Annotated[list[int], typer.Option(help="Training seeds; repeat the option.")] = [0],  # noqa: B006
-    save_steps: Annotated[list[int], typer.Option(help="Intermediate revisions to keep; repeat the option.")] = [],  # noqa: B006
+    corpus: Annotated[
+        str,
+        typer.Option(
+            help="The built-in language; or a file, folder or glob of text, JSON lines or parquet; or a hub id."
+        ),
+    ] = f"{BUILT_IN}world",
+    seeds: Annotated[list[int], typer.Option(help="Training seeds; repeat the option.")] = list(range(8)),  # noqa: B006
+    save_steps: Annotated[list[int], typer.Option(help="Intermediate revisions to keep; repeat the option.")] = [  # noqa: B006
+        100,
+        400,
+        1000,
+    ],
     text_field: str = "text",
     tokens: int = Recipe.tokens,
     layers: int = Recipe.layers,

@@ -1,0 +1,111 @@
+"""How well single latents, and linear probes on few or all of them, tell a known concept.
+
+Recovery picks the best latent for a concept on one half of the documents and scores it on the other, and back, and
+averages: picking among many latents so costs nothing. Groups make it fair (`grouped_auroc`): with token ids as groups
+lift = 2 AUROC - 1 is 0 for whatever only knows the token, and 1 for a latent that tells the concept.
+
+Probes are fitted on one half and scored on the other in the same way: the 1 latent that tells the concept best, by
+firing or by silence; a ridge regression (scikit-learn) on the 5 best, standardised; and one on all. Sparse probing:
+Gurnee et al. 2023 (arXiv 2305.01610).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.linear_model import Ridge
+
+from benchmark.metrics.grouped_auroc import Aurocs, aurocs
+
+FEWEST = 10
+FEW = 5
+RIDGE = 10.0
+MOST_LATENTS = 16_384
+
+
+class Half(NamedTuple):
+    """One half of the documents: activations [token, latent], labels [token, label] and groups [token]."""
+
+    z: sparse.csr_array
+    y: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+
+
+class Recovered(NamedTuple):
+    """AUROC [label] on documents that nothing was picked on, NaN where a half has under `FEWEST` of either class with
+    a partner; and the latent [label] that the first half picked (-1 where undefined).
+    """
+
+    single: NDArray[np.float64]
+    probes: dict[str, NDArray[np.float64]]
+    latents: NDArray[np.int64]
+
+
+def halves(
+    z: sparse.csr_array, y: NDArray[np.bool_], groups: NDArray[np.int64], documents: NDArray[np.int64]
+) -> tuple[Half, Half]:
+    """Split by document number: even and odd."""
+    sides = (np.flatnonzero(documents % 2 == side) for side in (0, 1))
+    first, second = (Half(z[rows], y[rows], groups[rows]) for rows in sides)
+    return first, second
+
+
+def recover(first: Half, second: Half, *, probes: bool = True) -> Recovered:
+    """Recovery by single latents and by probes, each way round and averaged."""
+    found = aurocs(*first), aurocs(*second)
+    defined = np.all([np.minimum(side.positives, side.negatives) >= FEWEST for side in found], axis=0)
+    best = [_best(side) for side in found]
+    labels = np.arange(first.y.shape[1])
+    single = np.mean([found[1].values[labels, best[0]], found[0].values[labels, best[1]]], axis=0)
+    single[~defined] = np.nan
+    grades: dict[str, NDArray[np.float64]] = {}
+    if probes and defined.any():
+        there = _probe(first, second, found[0], found[1], defined)
+        back = _probe(second, first, found[1], found[0], defined)
+        grades = {size: np.where(defined, (there[size] + back[size]) / 2, np.nan) for size in there}
+    return Recovered(single, grades, np.where(defined, best[0], -1))
+
+
+def _best(found: Aurocs) -> NDArray[np.int64]:
+    best: NDArray[np.int64] = np.argmax(np.nan_to_num(found.values, nan=-1.0), axis=1)
+    return best
+
+
+def _probe(
+    fitted: Half, scored: Half, known: Aurocs, held_out: Aurocs, defined: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """AUROC [label] on one half of probes fitted on the other, by their size."""
+    told = np.nan_to_num(known.values, nan=0.5) - 0.5
+    order = np.argsort(-np.abs(told), axis=1, kind="stable")[:, :FEW]
+    labels = np.arange(len(told))
+    sign = np.where(told[labels, order[:, 0]] < 0, -1.0, 1.0)
+    found = {"1": 0.5 + sign * (held_out.values[labels, order[:, 0]] - 0.5)}
+    scale = np.sqrt(np.maximum(np.asarray(fitted.z.multiply(fitted.z).mean(axis=0)).ravel(), 1e-12))
+    x, x_scored = (sparse.csr_array(half.z.multiply(1 / scale)) for half in (fitted, scored))
+    target = fitted.y - fitted.y.mean(axis=0)
+    few = []
+    for label in np.flatnonzero(defined):
+        probe = Ridge(alpha=RIDGE).fit(x[:, order[label]].toarray(), target[:, label])
+        few.append(probe.predict(x_scored[:, order[label]].toarray()))
+    found[str(FEW)] = _graded(np.stack(few, axis=1), scored, defined)
+    if fitted.z.shape[1] <= MOST_LATENTS:
+        probe = Ridge(alpha=RIDGE, fit_intercept=False, solver="cholesky").fit(_with_one(x), target[:, defined])
+        predicted = np.asarray(probe.predict(_with_one(x_scored))).reshape(len(scored.y), -1)
+        found["all"] = _graded(predicted, scored, defined)
+    return found
+
+
+def _with_one(x: sparse.csr_array) -> sparse.csr_array:
+    """A constant beside the latents, large enough that the ridge does not shrink the intercept."""
+    one = sparse.csr_array(np.full((x.shape[0], 1), 100.0))
+    return sparse.csr_array(sparse.hstack([x, one], format="csr"))
+
+
+def _graded(scores: NDArray[np.floating[Any]], half: Half, defined: NDArray[np.bool_]) -> NDArray[np.float64]:
+    shifted = sparse.csr_array((scores - scores.min(axis=0) + 1.0).astype(np.float64))
+    values = np.full(half.y.shape[1], np.nan)
+    values[defined] = np.diag(aurocs(shifted, half.y[:, defined], half.groups).values)
+    return values

@@ -1,0 +1,69 @@
+"""A fitted featurizer as scoring sees it: sparse codes, and the direction that each latent writes."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from benchmark.api import Latents
+
+LINEARITY = 1e-3
+NO_DECODER = "the method does not decode"
+
+
+@runtime_checkable
+class ScoredFeaturizer(Protocol):
+    """A fitted featurizer as scoring sees it."""
+
+    n_latents: int
+    decodes: bool
+
+    def encode(self, x: Float[Tensor, "token d_model"]) -> Latents: ...
+
+    def decode(self, latents: Latents) -> Float[Tensor, "token d_model"]: ...
+
+
+def csr(latents: Latents, n_latents: int) -> sparse.csr_array:
+    """Codes [token, n_latents] with positive entries only, from the padded form."""
+    values, indices = latents.values.float().numpy(), latents.indices.numpy()
+    active = values > 0
+    indptr = np.concatenate([[0], active.sum(axis=1).cumsum()])
+    codes = sparse.csr_array((values[active], indices[active], indptr), shape=(len(values), n_latents))
+    codes.sum_duplicates()
+    return codes
+
+
+def directions_of(featurizer: ScoredFeaturizer, ids: NDArray[np.int64]) -> Float[Tensor, "latent d_model"]:
+    """decode(e_j) - decode(0) of each latent."""
+    one = Latents(torch.ones(len(ids), 1), torch.from_numpy(ids.astype(np.int64))[:, None])
+    return featurizer.decode(one) - _bias(featurizer)
+
+
+def checked_directions(
+    featurizer: ScoredFeaturizer, drawn: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[Tensor | None, str]:
+    """Directions of the drawn latents, or None and the reason: decode must be linear to a thousandth."""
+    if not featurizer.decodes:
+        return None, NO_DECODER
+    if not len(drawn):
+        return torch.empty(0, 0), ""
+    vectors = directions_of(featurizer, drawn)
+    pairs = rng.integers(len(drawn), size=(32, 2))
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    weights = torch.from_numpy(rng.uniform(0.5, 2.0, size=pairs.shape)).float()
+    mixed = featurizer.decode(Latents(weights, torch.from_numpy(drawn[pairs]))) - _bias(featurizer)
+    expected = (weights[:, :, None] * vectors[torch.from_numpy(pairs)]).sum(dim=1)
+    error = float((mixed - expected).norm() / expected.norm().clamp(min=1e-30)) if len(pairs) else 0.0
+    if error > LINEARITY:
+        return None, f"decode is not linear: mixtures of two latents are off by {error:.2g}, more than {LINEARITY}"
+    return vectors, ""
+
+
+def _bias(featurizer: ScoredFeaturizer) -> Tensor:
+    return featurizer.decode(Latents(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.long)))
