@@ -28,7 +28,7 @@ help:
 	@echo "make benchmark                                      speed and memory, long"
 
 bench: $(SETUP)
-	@$(PY) -m benchmark run "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)") $(if $(ISOLATION),--isolation "$(ISOLATION)")
+	@$(PY) -m benchmark run "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)") $(if $(ISOLATION),--isolation "$(ISOLATION)") $(if $(JOBS),--jobs "$(JOBS)")
 
 plan: $(SETUP)
 	@$(PY) -m benchmark plan "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)")

@@ -45,6 +45,10 @@ def run(
     preset: Preset = None,
     runs: Runs = Path("runs"),
     isolation: Annotated[str, typer.Option(help="process, or none to debug a method in this process.")] = "process",
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Groups of cells side by side.", show_default="one per core on a CPU, else 1"),
+    ] = None,
 ) -> None:
     """Fit and score a method; the same command resumes after a kill and computes only what is missing."""
     with clean_errors():
@@ -53,7 +57,7 @@ def run(
         chosen, found, rows = _chosen(method, suite, preset)
         store, started = records.Store(runs), time.monotonic()
         with reporter(console) as report:
-            outcome = pipeline.run(chosen, found, rows, store, isolation, report)
+            outcome = pipeline.run(chosen, found, rows, store, isolation, report, jobs=jobs)
         path = board.render_local(store)
         _print_summary(board.local_rows(store), chosen.name, method)
         console.print(

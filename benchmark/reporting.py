@@ -5,12 +5,36 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import transformers
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_SECONDS = 15.0
+
+
+class Reporter(Protocol):
+    """Hears what is going on; the command line shows it."""
+
+    def say(self, text: str) -> None: ...
+
+    def cells(self, done: int, total: int) -> None: ...
+
+    def step(self, text: str, done: int, total: int) -> None: ...
+
+
+class Silent:
+    """Says nothing: for a process whose parent reports."""
+
+    def say(self, text: str) -> None:
+        pass
+
+    def cells(self, done: int, total: int) -> None:
+        pass
+
+    def step(self, text: str, done: int, total: int) -> None:
+        pass
 
 
 class Bars:

@@ -4,7 +4,7 @@ Recovery picks the best latent for a concept on one half of the documents and sc
 averages: picking among many latents so costs nothing. Groups make it fair (`grouped_auroc`): with token ids as groups
 lift = 2 AUROC - 1 is 0 for whatever only knows the token, and 1 for a latent that tells the concept.
 
-Probes are fitted on one half and scored on the other in the same way: the 1 latent that tells the concept best, by
+Probes are fitted on the first half and scored on the second: the 1 latent that tells the concept best, by
 firing or by silence; a ridge regression (scikit-learn) on the 5 best, standardised; and one on all. Sparse probing:
 Gurnee et al. 2023 (arXiv 2305.01610).
 """
@@ -54,7 +54,7 @@ def halves(
 
 
 def recover(first: Half, second: Half, *, probes: bool = True) -> Recovered:
-    """Recovery by single latents and by probes, each way round and averaged."""
+    """Recovery by single latents, each way round and averaged, and by probes."""
     found = aurocs(*first), aurocs(*second)
     defined = np.all([np.minimum(side.positives, side.negatives) >= FEWEST for side in found], axis=0)
     best = [_best(side) for side in found]
@@ -63,9 +63,8 @@ def recover(first: Half, second: Half, *, probes: bool = True) -> Recovered:
     single[~defined] = np.nan
     grades: dict[str, NDArray[np.float64]] = {}
     if probes and defined.any():
-        there = _probe(first, second, found[0], found[1], defined)
-        back = _probe(second, first, found[1], found[0], defined)
-        grades = {size: np.where(defined, (there[size] + back[size]) / 2, np.nan) for size in there}
+        told = _probe(first, second, found[0], found[1], defined)
+        grades = {size: np.where(defined, values, np.nan) for size, values in told.items()}
     return Recovered(single, grades, np.where(defined, best[0], -1))
 
 

@@ -17,9 +17,8 @@ from benchmark import pipeline
 from benchmark.method import Row, rows
 from benchmark.method import load as load_method
 from benchmark.models.mini.readme import replace_section
-from benchmark.pipeline import Reporter
 from benchmark.records import Store
-from benchmark.reporting import quiet_libraries, reporter
+from benchmark.reporting import Reporter, quiet_libraries, reporter
 from benchmark.suite import Suite, load
 
 VARIANTS = ("trained", "rerandomized")

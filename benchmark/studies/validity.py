@@ -79,12 +79,10 @@ def random_codes(cell: Cell) -> sparse.csr_array:
     return sparse.csr_array((rng.random(n * k) + 0.1, where), shape=(n, n_latents))
 
 
-CODES: dict[str, Callable[[Cell], sparse.csr_array]] = {
-    "oracle": oracle,
-    "token identity": token_identity,
-    "random codes": random_codes,
-    "random directions": random_directions,
-}
+Code = Callable[[Cell], sparse.csr_array]
+FIXED: dict[str, Code] = {"oracle": oracle, "token identity": token_identity, "random codes": random_codes}
+OF_ACTIVATIONS: dict[str, Code] = {"random directions": random_directions}
+CODES = (*FIXED, *OF_ACTIVATIONS)
 
 
 def measure(suite: Suite, cache: Path, variants: tuple[str, ...], say: Callable[[str], None]) -> pd.DataFrame:
@@ -94,17 +92,17 @@ def measure(suite: Suite, cache: Path, variants: tuple[str, ...], say: Callable[
     tokens = Tokens.of(split)
     known = concepts.Known(known_families(split, tokens.places), tokens.ids, tokens.documents)
     layers = [layer_of(hookpoint) for hookpoint in suite.hookpoints]
+    vocab = int(pythia.config(first).vocab_size)
+    fixed = {name: _scores(code(Cell(known, vocab, torch.empty(0, 0))), known) for name, code in FIXED.items()}
     lines = []
     for replicate, source in suite.subject.replicates.items():
         for variant in variants:
             say(f"replicate {replicate}, {variant}")
             found, _ = activations.collect(_network(source, variant, replicate), split, "score", layers)
             for hookpoint, x in zip(suite.hookpoints, found, strict=True):
-                cell = Cell(known, pythia.config(first).vocab_size, x)
-                for name, code in CODES.items():
-                    values, _ = concepts.recovery(code(cell), known, probes=False)
-                    scores = {part: values[f"concept_recovery.{part}@1"].value for part in SHOWN}
-                    lines.append({"code": name, "variant": variant, "replicate": replicate, "at": hookpoint} | scores)
+                fitted = {name: _scores(code(Cell(known, vocab, x)), known) for name, code in OF_ACTIVATIONS.items()}
+                where = {"variant": variant, "replicate": replicate, "at": hookpoint}
+                lines += [{"code": name} | where | scores for name, scores in (fixed | fitted).items()]
     return pd.DataFrame(lines)
 
 
@@ -132,6 +130,11 @@ def tables(scores: pd.DataFrame) -> str:
             gaps.reset_index(names="code").to_markdown(index=False, floatfmt="+.3f"),
         ]
     )
+
+
+def _scores(codes: sparse.csr_array, known: concepts.Known) -> dict[str, float | None]:
+    values, _ = concepts.recovery(codes, known, probes=False)
+    return {part: values[f"concept_recovery.{part}@1"].value for part in SHOWN}
 
 
 def _score_split(suite: Suite, first: pythia.Checkpoint, cache: Path) -> Blocks:

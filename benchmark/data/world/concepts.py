@@ -73,12 +73,12 @@ def families(labels: NDArray[np.int16], previous: NDArray[np.int16], blocks: NDA
         _one_of("word_class", here.word_class, WordClass, everywhere),
         _one_of("previous_word_class", _columns(previous).word_class, WordClass, everywhere),
         _named("topic", here.topic, TOPIC_NAMES, everywhere),
-        _one_of("register", here.register, Register, everywhere),
         _named("sense", here.sense, SENSE_NAMES, here.sense > 0),
         _one_of("agreement", here.number, Number, between),
-        _one_of("tense", here.tense, Tense, known & ~predicate),
         _family("depth", dict(_depths(here)), everywhere),
         _family("entity", {"returning": _returning(here, blocks), "new": ~_returning(here, blocks)}, named),
+        _one_of("register", here.register, Register, everywhere),
+        _one_of("tense", here.tense, Tense, known & ~predicate),
         _one_of("referent", here.referent, Referent, here.referent > 0),
     ]
 

@@ -29,7 +29,7 @@ from benchmark.models.pythia import Checkpoint
 from benchmark.reporting import quiet_libraries
 from benchmark.suite import BUILT_IN, Corpus
 
-HELD_OUT_SEED, HELD_OUT_DOCUMENTS = 2, 1_000
+HELD_OUT_SEED, HELD_OUT_DOCUMENTS = 2, 400
 SHOWN_STEPS = (100, 200, 500, 1000, 1500, 2000, 2500)
 
 

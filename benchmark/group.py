@@ -1,0 +1,270 @@
+"""One group, whose cells share a forward pass: variant -> gate -> hidden data -> fit in a worker -> score -> keep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+
+from benchmark import keyed, provenance
+from benchmark.cell import Group, Ids
+from benchmark.data.activations import CHUNK_TOKENS, ChunkStore
+from benchmark.data.blocks import Blocks
+from benchmark.execution import featurizers
+from benchmark.execution.contract import Chunks, Executor, Worker
+from benchmark.execution.featurizers import Job, RemoteFeaturizer
+from benchmark.method import Method
+from benchmark.models import nulls, pythia
+from benchmark.models.hookpoints import layer_of
+from benchmark.models.network import Network
+from benchmark.plan import Plan, Planned
+from benchmark.records import Arrays, Record, Store
+from benchmark.reporting import Reporter
+from benchmark.suite import Suite
+from benchmark.tracks.features import FeaturesTrack, Hidden, Keys
+
+Result = TypeVar("Result")
+
+
+class Context(NamedTuple):
+    """What all groups of a process share; `joint` tells whether the method trains several at once."""
+
+    plan: Plan
+    store: Store
+    executor: Executor
+    blocks: dict[str, Blocks]
+    track: FeaturesTrack
+    reporter: Reporter
+    joint: bool
+
+
+class GroupData(NamedTuple):
+    """What all cells of a group share."""
+
+    network: Network
+    gate: dict[str, object]
+    hidden: Hidden
+    chunks: ChunkStore
+    seconds: float
+
+
+class Fitted(NamedTuple):
+    """Featurizers of one worker, and what fitting them cost: seconds, and peak bytes of the worker."""
+
+    worker: Worker
+    featurizers: list[RemoteFeaturizer]
+    cost: dict[str, float]
+
+
+def run_group(context: Context, group: Group, members: list[Planned]) -> Iterator[Record]:
+    """Records of all cells of a group, each stored before it is yielded."""
+    data = _attempt(partial(_group_data, context, group))
+    if isinstance(data, Exception):
+        for item in members:
+            yield _failed(context, item, data)
+        return
+    with closing(data.chunks):
+        for unit in _units(context, members):
+            yield from _run_unit(context, data, unit)
+
+
+def _units(context: Context, members: list[Planned]) -> list[list[Planned]]:
+    """Cells that are fitted, or loaded, together in one worker."""
+    stored = [item for item in members if context.store.featurizer(ids_of(item).fit).is_dir()]
+    fresh = [item for item in members if item not in stored]
+    if context.plan.method.manifest.scope == "model":
+        alike: dict[str, list[Planned]] = {}
+        for item in fresh:
+            alike.setdefault(keyed.digest(item.cell.row.settings, item.cell.method_seed), []).append(item)
+        together = list(alike.values())
+    else:
+        together = [fresh] if context.joint and fresh else [[item] for item in fresh]
+    return [[item] for item in stored] + together
+
+
+def _run_unit(context: Context, data: GroupData, unit: list[Planned]) -> Iterator[Record]:
+    """Fit together, score one by one. When a joint fit fails its cells are fitted alone."""
+    fitted = _attempt(partial(_fit, context, data, unit))
+    if isinstance(fitted, Exception):
+        if len(unit) > 1 and context.plan.method.manifest.scope == "hookpoint":
+            for item in unit:
+                yield from _run_unit(context, data, [item])
+        else:
+            for item in unit:
+                yield _failed(context, item, fitted)
+        return
+    with closing(fitted.worker):
+        for item, featurizer in zip(unit, fitted.featurizers, strict=True):
+            record = _attempt(partial(_score, context, data, item, featurizer, fitted))
+            yield _failed(context, item, record) if isinstance(record, Exception) else record
+
+
+def _group_data(context: Context, group: Group) -> GroupData:
+    """The variant, gated, and everything that is hidden from methods."""
+    started, suite, blocks = time.monotonic(), context.plan.suite, context.blocks
+    context.reporter.step(f"replicate {group.replicate}, {group.variant}: loading and gating", 0, 0)
+    network, gate = _variant(context.plan, group)
+    hidden = context.track.prepare(
+        network, blocks, suite.hookpoints, lambda text: context.reporter.step(f"{group.variant}: {text}", 0, 0)
+    )
+    layers = [layer_of(hookpoint) for hookpoint in suite.hookpoints]
+    name = keyed.short("spool", gate["weight_hash"], blocks["fit"].data_hash, layers, suite.stream.dtype)
+    chunks = ChunkStore(
+        context.store.root / "spool" / name,
+        network,
+        blocks["fit"],
+        layers,
+        n_tokens=suite.tokens.fit,
+        stream=suite.stream,
+        progress=lambda done, total: context.reporter.step(
+            f"replicate {group.replicate}, {group.variant}: fit", done, total
+        ),
+    )
+    return GroupData(network, gate, hidden, chunks, time.monotonic() - started)
+
+
+def _variant(planned: Plan, group: Group) -> tuple[Network, dict[str, object]]:
+    replicate, kind = planned.replicates[group.replicate], group.variant.kind
+    dtype = getattr(torch, planned.suite.subject.dtype)
+    original = pythia.load(replicate.trained, dtype, planned.device)
+    own = kind == "step0" and replicate.step0 is not None
+    if own:
+        assert replicate.step0 is not None
+        network = Network(pythia.load(replicate.step0, dtype, planned.device))
+    else:
+        network = nulls.build(kind, original, nulls.tensor_rng(kind, group.subject, group.replicate))
+    return network, nulls.gate(kind, original, network, own_step0=own)
+
+
+def _fit(context: Context, data: GroupData, unit: list[Planned]) -> Fitted:
+    """Fit, or load, the cells of a unit; what was fitted is kept at once, so that a kill costs no second fit."""
+    suite, method = context.plan.suite, context.plan.method
+    jobs = [_job(suite, item, hookpoint, data.chunks) for item in unit for hookpoint in _seen(context, item)]
+    if method.manifest.scope == "model":
+        jobs = list({job.stream["id"]: job for job in jobs}.values())
+    layers = {job.stream["id"]: layer_of(job.hookpoint) for job in jobs}
+    started = time.monotonic()
+    worker = _open(context, lambda stream, number: data.chunks.chunk(layers[stream], number), unit[0].cell.opaque)
+    try:
+        folders = [context.store.featurizer(ids_of(item).fit) for item in unit]
+        if all(folder.is_dir() for folder in folders):
+            found, reply = featurizers.load(worker, folders, data.network.d_model)
+        else:
+            found, reply = featurizers.fit(worker, jobs, method.manifest.scope)
+            if method.manifest.scope == "model":
+                place = {job.hookpoint: number for number, job in enumerate(jobs)}
+                found = [found[place[item.cell.hookpoint]] for item in unit]
+            if suite.keep_featurizers and reply.get("persistent"):
+                for folder, featurizer in zip(folders, found, strict=True):
+                    _keep(folder, featurizer)
+    except BaseException:
+        worker.close()
+        raise
+    seconds = (time.monotonic() - started) / len(unit)
+    cost = {"fit_seconds": seconds, "fitted_together": len(unit), "worker_peak_bytes": float(reply["peak_bytes"])}
+    return Fitted(worker, found, cost)
+
+
+def _score(context: Context, data: GroupData, item: Planned, featurizer: RemoteFeaturizer, fitted: Fitted) -> Record:
+    """Score one cell and keep its record."""
+    cell, started = item.cell, time.monotonic()
+    context.reporter.step(f"scoring {cell.group.variant} at {cell.hookpoint}", 0, 0)
+    keys = Keys(cell.group.subject, cell.group.replicate, cell.method_seed, cell.hookpoint)
+    scored = context.track.score(data.hidden, cell.hookpoint, featurizer, keys)
+    cost = fitted.cost | {
+        "group_seconds": data.seconds,
+        "score_seconds": time.monotonic() - started,
+        "harness_peak_bytes": provenance.peak_bytes(),
+        "fit_forwards": data.chunks.forwards,
+    }
+    record = provenance.record(
+        context.plan,
+        item,
+        scored,
+        gate=data.gate,
+        cost=cost,
+        seeds=_seeds(cell.group, cell.method_seed, cell.hookpoint),
+        isolation=context.executor.isolation,
+    )
+    context.store.put(record, scored.latents, Arrays(*scored.shared), scored.concepts)
+    return record
+
+
+def _failed(context: Context, item: Planned, error: Exception) -> Record:
+    record = provenance.failure(context.plan, item, error, context.executor.isolation)
+    context.store.put(record)
+    context.reporter.say(sentence(record))
+    return record
+
+
+def sentence(record: Record) -> str:
+    return f"failed: {record.where.variant} at {record.where.hookpoint}: {record.error}"
+
+
+def _open(context: Context, chunks: Chunks, name: str) -> Worker:
+    worker = context.executor.start(chunks, context.store.root / "logs" / f"{name}.log")
+    worker.call(opening(context.plan.method, context.plan.device))
+    return worker
+
+
+def opening(method: Method, device: torch.device) -> dict[str, Any]:
+    return {
+        "op": "open",
+        "folder": str(method.folder),
+        "entry": method.manifest.entry,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _job(suite: Suite, item: Planned, hookpoint: str, chunks: ChunkStore) -> Job:
+    cell = item.cell
+    seeds = _seeds(cell.group, cell.method_seed, hookpoint)
+    stream = {
+        "id": keyed.short("stream", cell.group.subject, cell.group.replicate, cell.method_seed, hookpoint),
+        "d_model": chunks.d_model,
+        "n_tokens": chunks.n_tokens,
+        "chunk_tokens": CHUNK_TOKENS,
+        "shuffle_tokens": suite.stream.shuffle_tokens,
+        "seed": seeds["stream"],
+        "dtype": suite.stream.dtype,
+    }
+    return Job(hookpoint, stream, seeds["fit"], cell.row.settings)
+
+
+def _seen(context: Context, item: Planned) -> Sequence[str]:
+    """Hookpoints whose activations the fit of a cell reads."""
+    return context.plan.suite.hookpoints if context.plan.method.manifest.scope == "model" else (item.cell.hookpoint,)
+
+
+def _seeds(group: Group, method_seed: int, hookpoint: str) -> dict[str, int]:
+    """Seeds of fit and batch order: keyed by replicate, method seed and hookpoint, never by the variant."""
+    where = (group.subject, group.replicate, method_seed, hookpoint)
+    return {"fit": keyed.seed("fit", *where), "stream": keyed.seed("stream", *where)}
+
+
+def _keep(folder: Path, featurizer: RemoteFeaturizer) -> None:
+    if folder.is_dir():
+        return
+    temporary = folder.with_name(f"{folder.name}.tmp")
+    temporary.mkdir(parents=True, exist_ok=True)
+    featurizer.save(temporary)
+    temporary.rename(folder)
+
+
+def ids_of(item: Planned) -> Ids:
+    assert item.ids is not None, "every replicate is on this machine once a run has begun"
+    return item.ids
+
+
+def _attempt(call: Callable[[], Result]) -> Result | Exception:
+    """The result, or the exception that is about to become the record of a failed cell."""
+    try:
+        return call()
+    except Exception as error:
+        return error
