@@ -1,0 +1,1 @@
+"""Statistics of the null gap: pure functions on arrays with named axes."""
