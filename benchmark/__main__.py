@@ -29,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-PLAIN_WIDTH = 160
+PLAIN_WIDTH = 200
 console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 MethodName = Annotated[str, typer.Argument(help="A folder of baselines/ or submissions/.", show_default=False)]
@@ -145,12 +145,14 @@ def _print_summary(rows: list[Row], suite: str, method: str) -> None:
         table = Table(
             Column("metric", no_wrap=True),
             *variants,
+            "worst-null gap",
+            "verdict",
             title=f"{method} ({label}) on suite {suite}: mean over hookpoints and replicates",
         )
         for row in sorted(members, key=lambda row: markdown.place(row.metric)):
-            table.add_row(
-                row.metric, *(markdown.text(row.scores[name]) if name in row.scores else "" for name in variants)
-            )
+            scores = (markdown.text(row.scores[name]) if name in row.scores else "" for name in variants)
+            said = markdown.claim(row)
+            table.add_row(row.metric, *scores, said["worst"], said["verdict"])
         console.print(table)
 
 

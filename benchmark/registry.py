@@ -84,6 +84,17 @@ HIGHER_IS_BETTER = {
     **dict.fromkeys(CONCEPTS, True),
 }
 
+DELTA = {
+    "ce_spliced@1": 0.05,
+    "kl_spliced@1": 0.05,
+    "causal_effect@1": 0.05,
+    **{name: 0.04 for name in CONCEPTS if name not in ("concept_recovery.token_class@1", "concept_selectivity@1")},
+}
+"""Smallest difference that matters where it is not `USUAL_DELTA`: for nats and for lifts (2 AUROC - 1)."""
+USUAL_DELTA = 0.02
+RATIO_FLOOR = dict.fromkeys(CONCEPTS, 0.05)
+"""Metrics whose chance is what the control scores -> smallest lead over the control that a ratio may rest on."""
+
 
 def resolve(target: str) -> Any:
     """The attribute that a registry entry names."""

@@ -13,8 +13,13 @@ from leaderboard.standings import ALL, Row, Score
 INTRODUCTION = """\
 How each method scores on a trained network, on the same network with training destroyed (the nulls), and on the
 control. Scores are means over hookpoints and method seeds, then mean ± standard deviation over replicates (training
-seeds); gaps are trained minus null, paired by replicate, positive when trained is better. Gaps are raw: no interval,
-verdict or rank is claimed here. *n/a* is undefined; the reason stands below its table."""
+seeds). Gaps are trained minus null, paired by replicate, positive when trained is better, with a 95 % t interval over
+replicates from three on. *Worst* is the null that trained beats least, with the one-sided 95 % bound of all nulls at
+once; *verdict*, from five replicates on, is the first that holds of reversed, equivalent to the null, beats the null,
+and inconclusive; the smallest difference that matters is .02, .04 for lifts, .05 for nats and causal effect. *Ratio* is
+the worst null's gap over the control's, with Fieller's interval, where chance is what the control scores.
+Metrics without a direction, and those that compare replicates, carry no verdict. Rows of single hookpoints are
+exploratory, and no rank is claimed. *n/a* is undefined; the reason stands below its table."""
 
 
 def render(rows: Sequence[Row]) -> str:
@@ -44,7 +49,15 @@ def _line(row: Row) -> dict[str, str]:
     line = {"method": row.method, "settings": row.label, "hookpoint": "mean" if row.hookpoint == ALL else row.hookpoint}
     most = max((score.replicates for score in row.scores.values()), default=0)
     line |= {variant: text(score, of=most) for variant, score in row.scores.items()}
-    line |= {f"gap to {null}": text(score, of=most, signed=True) for null, score in row.gaps.items()}
+    known = row.claim.gaps if row.claim else {}
+    line |= {
+        f"gap to {null}": interval(known[null].mean, known[null].interval)
+        + (f" (n={known[null].replicates})" if known[null].replicates < most else "")
+        if null in known
+        else text(score, of=most, signed=True)
+        for null, score in row.gaps.items()
+    }
+    line |= claim(row)
     line["replicates"] = str(most)
     return line
 
@@ -56,6 +69,23 @@ def text(score: Score, *, of: int = 0, signed: bool = False) -> str:
     mean = f"{score.mean:+.4f}" if signed else f"{score.mean:.4f}"
     spread = "" if score.spread is None else f" ± {score.spread:.4f}"
     return mean + spread + (f" (n={score.replicates})" if score.replicates < of else "")
+
+
+def claim(row: Row) -> dict[str, str]:
+    """Worst null, verdict and ratio in words."""
+    if row.claim is None:
+        return {"worst": "n/a", "verdict": "n/a", "ratio": "n/a"}
+    lowest, ratio = row.claim.worst, row.claim.ratio
+    return {
+        "worst": f"{lowest.mean:+.4f} (above {lowest.lower:+.4f}), {lowest.null}",
+        "verdict": str(row.claim.verdict) if row.claim.verdict else "n/a",
+        "ratio": interval(ratio.value, ratio.interval) if ratio else "n/a",
+    }
+
+
+def interval(value: float, bounds: tuple[float, float]) -> str:
+    """A signed value with its interval."""
+    return f"{value:+.4f} [{bounds[0]:+.4f}, {bounds[1]:+.4f}]"
 
 
 def _direction(metric: str) -> str:

@@ -2,7 +2,8 @@
 
 S(variant, replicate) is the mean over hookpoints and method seeds, equal weights; a replicate counts for a variant when
 all its cells are there and defined. The spread is the standard deviation over replicates. Gaps are trained minus null,
-paired by replicate, in the metric's own direction. Intervals and verdicts are the null gap's, and join it here.
+paired by replicate, in the metric's own direction. A claim (intervals, worst null, verdict, ratio) needs independent
+replicates: metrics that join replicates carry none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import pandas as pd
 
 from benchmark import registry
 from benchmark.records import Join, Record
+from benchmark.stats.null_gap import Gap, Verdict, WorstGap, gap, verdict, worst
+from benchmark.stats.ratio import Ratio, normalised
 
 KEYS = ["suite", "subject", "method", "label", "metric"]
 ALL = "all"
@@ -25,6 +28,17 @@ class Score(NamedTuple):
     mean: float | None
     spread: float | None
     replicates: int
+
+
+class Claim(NamedTuple):
+    """What paired replicates support: gap per null, the worst one, the verdict (None for under five replicates), and
+    the worst null's gap over the control's (None where that is undefined or makes no sense).
+    """
+
+    gaps: dict[str, Gap]
+    worst: WorstGap
+    verdict: Verdict | None
+    ratio: Ratio | None
 
 
 class Row(NamedTuple):
@@ -39,6 +53,7 @@ class Row(NamedTuple):
     scores: dict[str, Score]
     gaps: dict[str, Score]
     reasons: tuple[str, ...]
+    claim: Claim | None = None
 
 
 def rows(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[Row]:
@@ -86,19 +101,35 @@ def long(records: Iterable[Record], joins: Iterable[Join] = ()) -> pd.DataFrame:
 
 def _row(key: dict[str, str], hookpoint: str, part: pd.DataFrame) -> Row:
     scores = _per_replicate(part)
-    gaps = {}
-    if "trained" in scores:
-        sign = 1 if registry.HIGHER_IS_BETTER.get(key["metric"], True) else -1
-        for null in registry.NULLS:
-            if null in scores:
-                gaps[null] = _score(sign * (scores["trained"] - scores[null]).dropna())
+    sign = 1 if registry.HIGHER_IS_BETTER.get(key["metric"], True) else -1
+    others = [name for name in (*registry.NULLS, registry.CONTROL) if "trained" in scores and name in scores]
+    differences = {name: (sign * (scores["trained"] - scores[name])).dropna() for name in others}
+    gaps = {name: _score(values) for name, values in differences.items() if name != registry.CONTROL}
     return Row(
         **key,
         hookpoint=hookpoint,
         scores={variant: _score(scores[variant].dropna()) for variant in _ordered(scores)},
         gaps=gaps,
         reasons=tuple(sorted(set(part["reason"].dropna()))),
+        claim=_claim(key["metric"], differences),
     )
+
+
+def _claim(metric: str, differences: dict[str, pd.Series]) -> Claim | None:
+    if metric in registry.JOINS or metric not in registry.HIGHER_IS_BETTER:
+        return None
+    d = {null: differences[null].to_numpy() for null in registry.NULLS if null in differences}
+    found = {null: gap(values) for null, values in d.items()}
+    gaps = {null: value for null, value in found.items() if value is not None}
+    if not gaps or len(gaps) < len(d):
+        return None
+    lowest = worst(gaps)
+    delta = registry.DELTA.get(metric, registry.USUAL_DELTA)
+    ratio = None
+    if metric in registry.RATIO_FLOOR and registry.CONTROL in differences:
+        pairs = pd.concat([differences[lowest.null], differences[registry.CONTROL]], axis=1).dropna().to_numpy()
+        ratio = normalised(pairs[:, 0], pairs[:, 1], floor=registry.RATIO_FLOOR[metric])
+    return Claim(gaps, lowest, verdict(d, delta=delta), ratio)
 
 
 def _per_replicate(part: pd.DataFrame) -> pd.DataFrame:

@@ -148,7 +148,7 @@ def _network(source: str, variant: str, replicate: int) -> Network:
 
 
 def main(
-    suite: Annotated[str, typer.Option(help="Suite on the built-in subject.")] = "standard",
+    suite: Annotated[str, typer.Option(help="Suite on the built-in subject.")] = "mini",
     runs: Annotated[Path, typer.Option(help="Folder for what is cached.")] = Path("runs"),
     write: Annotated[bool, typer.Option(help="Put the tables into the README of the subjects.")] = False,
 ) -> None:

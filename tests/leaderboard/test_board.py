@@ -131,6 +131,43 @@ def test_two_records_of_one_cell_are_refused() -> None:
         standings.rows([*RECORDS, record("trained", 0, "layers.2", 0.8, "old")])
 
 
+def claimed(*nulls: float, m: int = 5) -> standings.Row:
+    """The row of an error metric that is 0.1 on trained, and on each null what is given; replicates vary a little."""
+    names = ("trained", "step0", "rerandomized", "rerandomized-keep-embeddings")
+    found = [
+        record(name, seed, "layers.2", level + 0.001 * ((seed * (place + 1)) % 5))
+        for place, (name, level) in enumerate(zip(names, (0.1, *nulls), strict=False))
+        for seed in range(m)
+    ]
+    return standings.rows(found)[0]
+
+
+def test_a_claim_takes_the_worst_null_in_the_metrics_direction() -> None:
+    claim = claimed(0.5, 0.2, 0.9).claim
+    assert claim is not None
+    assert claim.worst.null == "rerandomized"
+    assert claim.worst.mean == pytest.approx(0.1, abs=0.002)
+    assert claim.verdict == "beats the null"
+    assert claim.ratio is None, "an error's chance is not what the control scores"
+    assert claimed(0.5, 0.05, 0.9).claim.verdict == "reversed"  # type: ignore[union-attr]
+    assert claimed(0.5, 0.1, 0.9).claim.verdict == "equivalent to the null"  # type: ignore[union-attr]
+
+
+def test_few_replicates_claim_less() -> None:
+    assert claimed(0.5, 0.2, 0.9, m=2).claim is None
+    three = claimed(0.5, 0.2, 0.9, m=3)
+    assert three.claim is not None
+    assert three.claim.verdict is None
+    assert "[" in markdown.render([three])
+    assert "| n/a" in markdown.render([three])
+
+
+def test_the_board_says_worst_null_and_verdict() -> None:
+    text = markdown.render([claimed(0.5, 0.2, 0.9)])
+    assert "beats the null" in text
+    assert "rerandomized |" in text
+
+
 def test_a_score_on_fewer_replicates_says_so() -> None:
     text = markdown.render(standings.rows(RECORDS))
     assert "0.5000 (n=1)" in text
