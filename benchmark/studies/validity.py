@@ -28,6 +28,7 @@ from benchmark.models.hookpoints import layer_of
 from benchmark.models.mini import builtin
 from benchmark.models.mini.readme import replace_section
 from benchmark.models.network import Network
+from benchmark.records import read_all
 from benchmark.reporting import quiet_libraries
 from benchmark.suite import Suite, load
 from benchmark.tracks import concepts
@@ -36,6 +37,7 @@ from benchmark.tracks.featurizer import csr
 
 SHOWN = ("token_class", "bigram", "latent_state", "topic", "sense", "agreement", "depth", "entity")
 RANDOM = (2048, 16)
+PUBLISHED = Path("leaderboard/results/standard/topk_sae")
 
 
 class Cell(NamedTuple):
@@ -106,6 +108,20 @@ def measure(suite: Suite, cache: Path, variants: tuple[str, ...], say: Callable[
     return pd.DataFrame(lines)
 
 
+def of_records(folder: Path) -> str:
+    """The same scores of a fitted method, from its records: means over replicates and hookpoints, as Markdown."""
+    lines = [
+        {"settings": record.where.label, "variant": record.where.variant}
+        | {part: record.metrics[f"concept_recovery.{part}@1"].value for part in SHOWN}
+        for record in read_all(folder)
+        if record.status == "scored"
+    ]
+    means = pd.DataFrame(lines).groupby(["settings", "variant"]).mean()
+    labels = sorted(means.index.unique("settings"))
+    order = [(label, variant) for label in labels for variant in registry.VARIANTS if (label, variant) in means.index]
+    return means.loc[order].reset_index().to_markdown(index=False, floatfmt=".3f")
+
+
 def worst_gap(means: pd.DataFrame, on_trained: str, on_nulls: str) -> pd.Series:
     """Score of a code on trained, less the best that a code gets on a null; `means` has rows (code, variant)."""
     present = [(on_nulls, null) for null in registry.NULLS if (on_nulls, null) in means.index]
@@ -150,11 +166,14 @@ def _network(source: str, variant: str, replicate: int) -> Network:
 def main(
     suite: Annotated[str, typer.Option(help="Suite on the built-in subject.")] = "mini",
     runs: Annotated[Path, typer.Option(help="Folder for what is cached.")] = Path("runs"),
+    records: Annotated[Path, typer.Option(help="Records of a fitted method to show beside.")] = PUBLISHED,
     write: Annotated[bool, typer.Option(help="Put the tables into the README of the subjects.")] = False,
 ) -> None:
     """Print what concept recovery gives codes whose right score is known."""
     quiet_libraries()
     found = tables(measure(load(suite), runs, tuple(registry.VARIANTS), typer.echo))
+    if records.is_dir():
+        found = "\n\n".join([found, f"`{records.name}` on suite `{records.parent.name}`:", of_records(records)])
     typer.echo(found)
     if write:
         replace_section("validity", found)
