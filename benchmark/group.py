@@ -22,7 +22,7 @@ from benchmark.method import Method
 from benchmark.models import nulls, pythia
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.network import Network
-from benchmark.plan import Plan, Planned
+from benchmark.plan import Plan, Planned, Replicate
 from benchmark.records import Arrays, Record, Store
 from benchmark.reporting import Reporter
 from benchmark.suite import Suite
@@ -108,7 +108,9 @@ def _group_data(context: Context, group: Group) -> GroupData:
     """The variant, gated, and everything that is hidden from methods."""
     started, suite, blocks = time.monotonic(), context.plan.suite, context.blocks
     context.reporter.step(f"replicate {group.replicate}, {group.variant}: loading and gating", 0, 0)
-    network, gate = _variant(context.plan, group)
+    network, gate = variant_of(
+        context.plan.replicates[group.replicate], group, getattr(torch, suite.subject.dtype), context.plan.device
+    )
     hidden = context.track.prepare(
         network, blocks, suite.hookpoints, lambda text: context.reporter.step(f"{group.variant}: {text}", 0, 0)
     )
@@ -128,14 +130,16 @@ def _group_data(context: Context, group: Group) -> GroupData:
     return GroupData(network, gate, hidden, chunks, time.monotonic() - started)
 
 
-def _variant(planned: Plan, group: Group) -> tuple[Network, dict[str, object]]:
-    replicate, kind = planned.replicates[group.replicate], group.variant.kind
-    dtype = getattr(torch, planned.suite.subject.dtype)
-    original = pythia.load(replicate.trained, dtype, planned.device)
+def variant_of(
+    replicate: Replicate, group: Group, dtype: torch.dtype, device: torch.device
+) -> tuple[Network, dict[str, object]]:
+    """The network of a group, and the figures of the gate that it passed."""
+    kind = group.variant.kind
+    original = pythia.load(replicate.trained, dtype, device)
     own = kind == "step0" and replicate.step0 is not None
     if own:
         assert replicate.step0 is not None
-        network = Network(pythia.load(replicate.step0, dtype, planned.device))
+        network = Network(pythia.load(replicate.step0, dtype, device))
     else:
         network = nulls.build(kind, original, nulls.tensor_rng(kind, group.subject, group.replicate))
     return network, nulls.gate(kind, original, network, own_step0=own)

@@ -62,8 +62,8 @@ def run(
     store.check()
     with store.locked(), closing(ISOLATION[isolation]()) as executor:
         planned = plan.make(suite, method, rows, store, download=True)
-        shape = plan.shape_of(next(iter(planned.replicates.values())).trained)
-        joint = _check_settings(method, rows, shape.d_model, executor, store)
+        d_model = pythia.config(next(iter(planned.replicates.values())).trained).hidden_size
+        joint = _check_settings(method, rows, d_model, executor, store)
         blocks = _blocks(planned, store, reporter)
         store.select(suite.name, method.name, {row.label: _row_ids(planned, row) for row in rows})
         track = FeaturesTrack(suite.metrics, suite.latents)

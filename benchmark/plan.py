@@ -36,14 +36,6 @@ class Planned(NamedTuple):
     record: Record | None
 
 
-class Shape(NamedTuple):
-    """What of a subject decides whether a suite fits it."""
-
-    layers: int
-    d_model: int
-    positions: int
-
-
 class Plan(NamedTuple):
     """Everything `run` needs; `data` holds the content ids of the splits."""
 
@@ -66,10 +58,10 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
     Raises:
         BadInput: anything that can be known to fail before compute.
     """
-    device = find_device(suite.subject.device)
+    device = _device(suite.subject.device)
     replicates = _replicates(suite, store.root / "subjects", download)
     for replicate in replicates.values():
-        check_shape(suite, shape_of(replicate.trained))
+        _check_room(suite, replicate.trained)
     if len({pythia.tokenizer_fingerprint(replicate.trained) for replicate in replicates.values()}) > 1:
         raise BadInput(
             f"the replicates of {suite.subject.name} have different tokenizers: they must see the same tokens"
@@ -79,21 +71,6 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
         corpus.check(suite.corpus)
     planned = [_look_up(cell, suite, method, replicates, data, store) for cell in cells(suite, method, rows)]
     return Plan(suite, method, rows, device, replicates, data, planned)
-
-
-def shape_of(checkpoint: Checkpoint) -> Shape:
-    """The shape of a checkpoint, from its configuration."""
-    config = pythia.config(checkpoint)
-    return Shape(config.num_hidden_layers, config.hidden_size, config.max_position_embeddings)
-
-
-def check_shape(suite: Suite, shape: Shape) -> None:
-    """Refuse hookpoints and blocks that the subject does not have room for."""
-    hookpoints.check(suite.hookpoints, shape.layers)
-    if suite.tokens.block > shape.positions:
-        raise BadInput(
-            f"tokens.block is {suite.tokens.block} and {suite.subject.name} takes at most {shape.positions} positions"
-        )
 
 
 def eta(plan: Plan) -> str:
@@ -117,6 +94,17 @@ def data_ids(suite: Suite, replicates: dict[int, Replicate]) -> dict[str, str]:
     """Content ids of the token blocks of every split."""
     tokenizer = pythia.tokenizer_fingerprint(next(iter(replicates.values())).trained)
     return blocks.identity(suite.corpus, suite.tokens, tokenizer)
+
+
+def _check_room(suite: Suite, checkpoint: Checkpoint) -> None:
+    """Refuse hookpoints and blocks that the subject does not have room for."""
+    config = pythia.config(checkpoint)
+    hookpoints.check(suite.hookpoints, config.num_hidden_layers)
+    if suite.tokens.block > config.max_position_embeddings:
+        raise BadInput(
+            f"tokens.block is {suite.tokens.block} and {suite.subject.name} takes at most "
+            f"{config.max_position_embeddings} positions"
+        )
 
 
 def _replicates(suite: Suite, cache: Path, download: bool) -> dict[int, Replicate]:
@@ -171,7 +159,7 @@ def _parts() -> dict[str, dict[str, Any]]:
     }
 
 
-def find_device(name: str) -> torch.device:
+def _device(name: str) -> torch.device:
     """The device a suite names; `auto` is CUDA where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

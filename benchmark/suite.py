@@ -34,6 +34,11 @@ class Corpus(Frozen):
     split: str = Field("train", description="split of a hub data set")
     revision: str | None = Field(None, description="revision of a hub data set; pin it for a published suite")
 
+    @property
+    def built_in(self) -> bool:
+        """Whether the benchmark writes the text itself, and so knows the latent state of every token."""
+        return self.source.startswith(BUILT_IN)
+
 
 class Subject(Frozen):
     """A GPT-NeoX causal language model with its tokenizer, once per training seed."""
@@ -72,7 +77,7 @@ class Stream(Frozen):
 
 
 def _all_metrics(fields: dict[str, Any]) -> tuple[str, ...]:
-    known = "corpus" in fields and fields["corpus"].source.startswith(BUILT_IN)
+    known = "corpus" in fields and fields["corpus"].built_in
     return tuple(name for name in (*registry.METRICS, *registry.JOINS) if known or name not in registry.CONCEPTS)
 
 
@@ -126,7 +131,7 @@ class Suite(Frozen):
     @model_validator(mode="after")
     def _concepts_are_known(self) -> Suite:
         asked = [name for name in self.metrics if name in registry.CONCEPTS]
-        if asked and not self.corpus.source.startswith(BUILT_IN):
+        if asked and not self.corpus.built_in:
             raise ValueError(f"metric {asked[0]!r} needs labels: only corpus {BUILT_IN}world has them")
         return self
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark import reporting
 from benchmark.models.mini.train import Recipe, train
 from benchmark.suite import Corpus, Suite
 
@@ -67,7 +68,7 @@ def suite(tiny: dict[str, Any]) -> Suite:
     return Suite.model_validate(tiny)
 
 
-class Silent:
+class Silent(reporting.Silent):
     """A reporter that keeps what it is told."""
 
     def __init__(self) -> None:
@@ -75,12 +76,6 @@ class Silent:
 
     def say(self, text: str) -> None:
         self.said.append(text)
-
-    def cells(self, done: int, total: int) -> None:
-        pass
-
-    def step(self, text: str, done: int, total: int) -> None:
-        pass
 
 
 @pytest.fixture

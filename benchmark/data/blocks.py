@@ -107,7 +107,7 @@ def _write(
 ) -> dict[str, int]:
     counts = dict.fromkeys(SPLITS, 0)
     total = sum(getattr(tokens, split) for split in SPLITS)
-    parts = (*Blocks._fields[:3], *(("labels",) if corpora.has_labels(corpus) else ()))
+    parts = (*Blocks._fields[:3], *(("labels",) if corpus.built_in else ()))
     files = {split: [(folder / f"{split}.{part}").open("wb") for part in parts] for split in SPLITS}
     documents = dict.fromkeys(SPLITS, 0)
     for split, ids, labels in _tokenised(corpora.labelled(corpus), tokenizer, counts, tokens):

@@ -35,7 +35,7 @@ def labelled(corpus: Corpus) -> Iterator[tuple[str, Document | None]]:
     Raises:
         BadInput: nothing to read, not UTF-8, or the text field is absent.
     """
-    if corpus.source.startswith(BUILT_IN):
+    if corpus.built_in:
         yield from ((document.text, document) for document in world(_built_in_seed(corpus)))
         return
     empty = True
@@ -58,18 +58,13 @@ def labelled(corpus: Corpus) -> Iterator[tuple[str, Document | None]]:
 def fingerprint(corpus: Corpus) -> str:
     """Content id of the corpus: file contents for local files, id and resolved revision for a hub data set."""
     settings = corpus.model_dump(exclude={"source"})
-    if corpus.source.startswith(BUILT_IN):
+    if corpus.built_in:
         return keyed.short("corpus", corpus.source, keyed.files_digest(WORLD.glob("*.py"), WORLD), settings)
     files = _local_files(corpus.source)
     if files:
         contents = [_file_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         return keyed.short("corpus", contents, settings)
     return keyed.short("corpus", corpus.source, settings | {"revision": _commit(corpus.source, corpus.revision)})
-
-
-def has_labels(corpus: Corpus) -> bool:
-    """Whether the latent state of every token is known."""
-    return corpus.source.startswith(BUILT_IN)
 
 
 def check(corpus: Corpus) -> None:

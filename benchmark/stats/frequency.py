@@ -4,8 +4,6 @@ latents compares different kinds of latents.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -39,9 +37,9 @@ def resolve(trained: Latents, null: Latents) -> Resolved:
 
     A replicate's standardised gap is over the bins that both its sides have, with the weights renormalised.
     """
-    sides = [(side, np.digitize(side.rates, EDGES) - 1) for side in (trained, null)]
     bins = len(EDGES) - 1
-    counts = np.array([np.bincount(place.clip(0, bins - 1), minlength=bins) for _, place in sides])
+    sides = [(side, (np.digitize(side.rates, EDGES) - 1).clip(0, bins - 1)) for side in (trained, null)]
+    counts = np.array([np.bincount(place, minlength=bins) for _, place in sides])
     shares = counts.sum(axis=0) / max(counts.sum(), 1)
     kept = (counts >= FEWEST).all(axis=0)
     replicates = np.unique(trained.replicates)
@@ -49,7 +47,7 @@ def resolve(trained: Latents, null: Latents) -> Resolved:
     for side, (latents, place) in enumerate(sides):
         for row, replicate in enumerate(replicates):
             for column in np.flatnonzero(kept):
-                chosen = latents.scores[(latents.replicates == replicate) & (place.clip(0, bins - 1) == column)]
+                chosen = latents.scores[(latents.replicates == replicate) & (place == column)]
                 means[side, row, column] = chosen.mean() if len(chosen) else np.nan
     differences = means[0] - means[1]
     known = ~np.isnan(differences)
@@ -61,8 +59,3 @@ def resolve(trained: Latents, null: Latents) -> Resolved:
     count = known.sum(axis=0)
     gaps = np.divide(np.where(known, differences, 0.0).sum(axis=0), count, out=np.full(bins, np.nan), where=count > 0)
     return Resolved(gaps, shares, standardised, float(shares[~kept].sum()))
-
-
-def labels() -> Mapping[int, str]:
-    """Bin number -> its range of firing rates."""
-    return {place: f"{low:.0e} to {high:.0e}" for place, (low, high) in enumerate(itertools.pairwise(EDGES))}

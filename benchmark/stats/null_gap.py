@@ -60,7 +60,7 @@ def gap(d: Replicates, *, alpha: float = ALPHA) -> Gap | None:
     if m < FEWEST_FOR_INTERVAL:
         return None
     mean = float(d.mean())
-    if np.ptp(d) <= 1e-12 * max(abs(mean), 1e-300):
+    if _constant(d):
         t = float(np.sign(mean)) * float("inf") if mean else 0.0
         p = 0.0 if mean > 0 else 1.0 if mean < 0 else 0.5
         return Gap(mean, (mean, mean), mean, t, p, _sign_flip(d), m)
@@ -101,9 +101,14 @@ def verdict(d: Mapping[str, Replicates], *, delta: float, alpha: float = ALPHA) 
 
 def equivalence_p(d: Replicates, *, delta: float) -> float:
     """p of two one-sided t tests (Schuirmann 1987) that the mean lies outside (-delta, delta)."""
-    if np.ptp(d) <= 1e-12 * max(abs(float(d.mean())), 1e-300):
+    if _constant(d):
         return 0.0 if abs(float(d.mean())) < delta else 1.0
     return float(DescrStatsW(d).ttost_mean(-delta, delta)[0])
+
+
+def _constant(d: Replicates) -> bool:
+    """Whether only rounding tells the differences apart: no t statistic then."""
+    return bool(np.ptp(d) <= 1e-12 * max(abs(float(d.mean())), 1e-300))
 
 
 def _sign_flip(d: Replicates) -> float:

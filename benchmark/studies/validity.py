@@ -21,13 +21,15 @@ from scipy import sparse
 
 from benchmark import keyed, registry
 from benchmark.api import Latents
+from benchmark.cell import Group, Variant
 from benchmark.data import activations, blocks
 from benchmark.data.blocks import Blocks
-from benchmark.models import nulls, pythia
+from benchmark.group import variant_of
+from benchmark.models import pythia
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.mini import builtin
 from benchmark.models.mini.readme import replace_section
-from benchmark.models.network import Network
+from benchmark.plan import Replicate
 from benchmark.records import read_all
 from benchmark.reporting import quiet_libraries
 from benchmark.suite import Suite, load
@@ -100,7 +102,10 @@ def measure(suite: Suite, cache: Path, variants: tuple[str, ...], say: Callable[
     for replicate, source in suite.subject.replicates.items():
         for variant in variants:
             say(f"replicate {replicate}, {variant}")
-            found, _ = activations.collect(_network(source, variant, replicate), split, "score", layers)
+            own = Replicate(builtin.checkpoint(source), builtin.step0(source, cache / "subjects"))
+            group = Group(suite.subject.name, replicate, Variant.parse(variant))
+            network, _ = variant_of(own, group, torch.float32, torch.device("cpu"))
+            found, _ = activations.collect(network, split, "score", layers)
             for hookpoint, x in zip(suite.hookpoints, found, strict=True):
                 fitted = {name: _scores(code(Cell(known, vocab, x)), known) for name, code in OF_ACTIVATIONS.items()}
                 where = {"variant": variant, "replicate": replicate, "at": hookpoint}
@@ -156,11 +161,6 @@ def _scores(codes: sparse.csr_array, known: concepts.Known) -> dict[str, float |
 def _score_split(suite: Suite, first: pythia.Checkpoint, cache: Path) -> Blocks:
     tokenizer, name = pythia.tokenizer(first), pythia.tokenizer_fingerprint(first)
     return blocks.prepare(suite.corpus, suite.tokens, tokenizer, name, cache / "blocks")["score"]
-
-
-def _network(source: str, variant: str, replicate: int) -> Network:
-    original = pythia.load(builtin.checkpoint(source), torch.float32, torch.device("cpu"))
-    return nulls.build(variant, original, nulls.tensor_rng(variant, builtin.NAME, replicate))
 
 
 def main(

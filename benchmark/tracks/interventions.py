@@ -69,9 +69,11 @@ def ablations(
     stream; the first token of each block is never replaced.
     """
     last = max(streams, key=lambda stream: stream.layer)
-    clean = torch.cat([hidden.cpu() for _, hidden in _finals(network, blocks, last)])
-    unchanged = _against(network, blocks, last, clean)
-    found = []
+    finals, unchanged = [], Divergence()
+    for batch, hidden in _finals(network, blocks, last):
+        finals.append(hidden.cpu())
+        unchanged += _divergence(network, hidden, hidden, batch.targets)
+    clean, found = torch.cat(finals), []
     for stream in streams:
         fills = (torch.zeros_like(stream.x), stream.x.mean(dim=0).expand_as(stream.x))
         zero, mean = (_against(network, blocks, stream._replace(x=fill), clean) for fill in fills)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
-from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from benchmark.data.world.documents import documents
 from benchmark.data.world.labels import Document
@@ -52,21 +52,14 @@ def tables() -> str:
     ]
     seeds = []
     for seed in builtin.seeds():
-        place = builtin.checkpoint(f"{builtin.PREFIX}{seed}")
-        seeds.append({"loss": _loss(place, held, recipe)} | _accuracy(place, held))
+        seeds.append(_measured(builtin.checkpoint(f"{builtin.PREFIX}{seed}"), held, recipe))
     frame = pd.DataFrame(seeds)
-    lines += [
-        _line(f"seed {seed}", row.drop("loss").to_dict(), row["loss"])
-        for seed, row in zip(builtin.seeds(), (frame.loc[place] for place in frame.index), strict=True)
-    ]
+    lines += [_line(f"seed {seed}", found) for seed, found in zip(builtin.seeds(), seeds, strict=True)]
     lines.append(
         {"model": "**mean ± sd**"}
         | {name: f"{frame[name].mean():.3f} ± {frame[name].std():.3f}" for name in map(str, frame)}
     )
-    lines += [
-        _line(f"seed 0, {place.revision}", _accuracy(place, held), _loss(place, held, recipe))
-        for place in _intermediate()
-    ]
+    lines += [_line(f"seed 0, {place.revision}", _measured(place, held, recipe)) for place in _intermediate()]
     count = {"model": "pairs"} | {kind: f"{kinds[kind]:,}" for kind in pairs.KINDS}
     accuracies = pd.DataFrame([count, *lines]).rename(columns={"loss": "loss (nats)"}).fillna("")
     columns = ["model", "loss (nats)", *pairs.KINDS]
@@ -90,16 +83,11 @@ def _baselines(
     return list(counts.prefer(held.asked).items())
 
 
-def _accuracy(place: Checkpoint, held: Held) -> dict[str, float]:
-    return pairs.accuracy(held.asked, pairs.model_prefers(_model(place), held.asked))
-
-
-def _loss(place: Checkpoint, held: Held, recipe: Recipe) -> float:
-    return held_out_loss(_model(place), held.tokens, recipe)
-
-
-def _model(place: Checkpoint) -> GPTNeoXForCausalLM:
-    return pythia.load(place, torch.float32, torch.device("cpu"))
+def _measured(place: Checkpoint, held: Held, recipe: Recipe) -> dict[str, float]:
+    """Held-out loss in nats, and the share of pairs of each kind that come out right."""
+    model = pythia.load(place, torch.float32, torch.device("cpu"))
+    right = pairs.accuracy(held.asked, pairs.model_prefers(model, held.asked))
+    return {"loss": held_out_loss(model, held.tokens, recipe)} | right
 
 
 def _intermediate() -> list[Checkpoint]:
@@ -118,9 +106,8 @@ def _curves() -> str:
     return "Training loss in nats per token, one batch each:\n\n" + frame.to_markdown(floatfmt=".3f")
 
 
-def _line(name: str, accuracies: dict[str, float], loss: float | None = None) -> dict[str, Any]:
-    shown = {} if loss is None else {"loss": f"{loss:.3f}"}
-    return {"model": name, **shown, **{kind: f"{value:.3f}" for kind, value in accuracies.items()}}
+def _line(name: str, found: dict[str, float]) -> dict[str, Any]:
+    return {"model": name, **{kind: f"{value:.3f}" for kind, value in found.items()}}
 
 
 def main(

@@ -54,10 +54,6 @@ class Recipe:
     device: str = "cpu"
 
     @property
-    def positions(self) -> int:
-        return 4 * self.context
-
-    @property
     def steps(self) -> int:
         return max(1, self.tokens // (self.batch * self.context))
 
@@ -151,7 +147,7 @@ def _config(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPTNeoXConfig
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
         intermediate_size=4 * recipe.d_model,
-        max_position_embeddings=recipe.positions,
+        max_position_embeddings=4 * recipe.context,
         initializer_range=recipe.initializer_range,
         bos_token_id=0,
         eos_token_id=0,
