@@ -112,7 +112,11 @@ def _group_data(context: Context, group: Group) -> GroupData:
         context.plan.replicates[group.replicate], group, getattr(torch, suite.subject.dtype), context.plan.device
     )
     hidden = context.track.prepare(
-        network, blocks, suite.hookpoints, lambda text: context.reporter.step(f"{group.variant}: {text}", 0, 0)
+        network,
+        blocks,
+        suite.hookpoints,
+        pythia.tokenizer(context.plan.replicates[group.replicate].trained).decode,
+        lambda text: context.reporter.step(f"{group.variant}: {text}", 0, 0),
     )
     layers = [layer_of(hookpoint) for hookpoint in suite.hookpoints]
     name = keyed.short("spool", gate["weight_hash"], blocks["fit"].data_hash, layers, suite.stream.dtype)
@@ -179,7 +183,7 @@ def _score(context: Context, data: GroupData, item: Planned, featurizer: RemoteF
     cell, started = item.cell, time.monotonic()
     context.reporter.step(f"scoring {cell.group.variant} at {cell.hookpoint}", 0, 0)
     keys = Keys(cell.group.subject, cell.group.replicate, cell.method_seed, cell.hookpoint)
-    scored = context.track.score(data.hidden, cell.hookpoint, featurizer, keys)
+    scored = context.track.score(data.hidden, cell.hookpoint, featurizer, keys, context.reporter.step)
     cost = fitted.cost | {
         "group_seconds": data.seconds,
         "score_seconds": time.monotonic() - started,
@@ -195,7 +199,7 @@ def _score(context: Context, data: GroupData, item: Planned, featurizer: RemoteF
         seeds=_seeds(cell.group, cell.method_seed, cell.hookpoint),
         isolation=context.executor.isolation,
     )
-    context.store.put(record, scored.latents, Arrays(*scored.shared), scored.concepts)
+    context.store.put(record, scored.latents, Arrays(*scored.shared), scored.tables)
     return record
 
 

@@ -23,6 +23,7 @@ from benchmark.execution.contract import Executor, MethodError
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkServer
 from benchmark.group import Context, ids_of, opening, run_group, sentence
+from benchmark.judges.open import Judging
 from benchmark.method import Method, Row
 from benchmark.models import pythia
 from benchmark.plan import Plan, Planned
@@ -66,7 +67,7 @@ def run(
         joint = _check_settings(method, rows, d_model, executor, store)
         blocks = _blocks(planned, store, reporter)
         store.select(suite.name, method.name, {row.label: _row_ids(planned, row) for row in rows})
-        track = FeaturesTrack(suite.metrics, suite.latents)
+        track = FeaturesTrack(suite.metrics, suite.latents, Judging(suite.judge, store.root / "transcripts"))
         context = Context(planned, store, executor, blocks, track, reporter, joint)
         outcome = _run_groups(context, jobs)
         _join(context)

@@ -9,9 +9,11 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from benchmark import keyed, registry
+from benchmark.autointerp import items, scores
 from benchmark.cell import Cell, Ids, cells
 from benchmark.data import activations, blocks, corpus
 from benchmark.errors import BadInput
+from benchmark.judges import open as judges
 from benchmark.method import Method, Row
 from benchmark.models import hookpoints, nulls, pythia
 from benchmark.models.mini import builtin
@@ -58,6 +60,7 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
     Raises:
         BadInput: anything that can be known to fail before compute.
     """
+    judges.check(suite.judge)
     device = _device(suite.subject.device)
     replicates = _replicates(suite, store.root / "subjects", download)
     for replicate in replicates.values():
@@ -85,7 +88,7 @@ def eta(plan: Plan) -> str:
 def settings_hash(suite: Suite, method: Method, row: Row, data: dict[str, str], revision: str) -> str:
     """What all cells of one row of the board share: everything their ids hold but the cell and its weights."""
     stream = suite.stream.model_dump(exclude={"spool_gib"})
-    scored = (_metrics(suite), suite.latents)
+    scored = (_metrics(suite), suite.latents, *_judge(suite))
     subject = (suite.subject.name, suite.subject.dtype, revision)
     return keyed.short("settings", method.code_hash, row.settings, subject, data, stream, scored, _parts())
 
@@ -141,7 +144,7 @@ def _ids(cell: Cell, suite: Suite, method: Method, replicate: Replicate, data: d
     fit = keyed.short(
         "fit", _parts()["fit"], method.code_hash, cell.key, weights, data["fit"], seen, suite.subject.dtype, stream
     )
-    seen_by_score = (_metrics(suite), suite.latents, data["explain"], data["score"])
+    seen_by_score = (_metrics(suite), suite.latents, *_judge(suite), data["explain"], data["score"])
     score = keyed.short("score", _parts()["score"], fit, *seen_by_score)
     return Ids(fit, score)
 
@@ -151,11 +154,16 @@ def _metrics(suite: Suite) -> list[str]:
     return sorted(name for name in suite.metrics if name in registry.METRICS)
 
 
+def _judge(suite: Suite) -> list[str]:
+    """What the judge's answers depend on, where it is asked anything."""
+    return [judges.identity(suite.judge)] if any(name in registry.AUTOINTERP for name in suite.metrics) else []
+
+
 def _parts() -> dict[str, dict[str, Any]]:
     """Declared versions of the parts whose change makes new numbers."""
     return {
         "fit": {"activations": activations.VERSION, "blocks": blocks.VERSION, "nulls": nulls.VERSION},
-        "score": {"features": features.VERSION},
+        "score": {"features": features.VERSION, "items": items.VERSION, "scores": scores.VERSION},
     }
 
 

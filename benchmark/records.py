@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -23,7 +23,8 @@ from benchmark.errors import BadInput
 
 SCHEMA = 1
 SELECTION = "selection.json"
-CONCEPTS = ".concepts.parquet"
+TABLES = ("concepts", "contexts", "roc")
+"""Beside a record stand its latents, `<record>.parquet`, and these as `<record>.<name>.parquet`."""
 
 
 class _Closed(BaseModel):
@@ -153,7 +154,7 @@ class Store:
         record: Record,
         latents: pd.DataFrame | None = None,
         arrays: Arrays | None = None,
-        concepts: pd.DataFrame | None = None,
+        tables: Mapping[str, pd.DataFrame] | None = None,
     ) -> None:
         """Keep a record, its tables and its arrays; a success replaces the cell's earlier failure."""
         path = self._path(record.where.suite, record.where.method, record.score_id)
@@ -162,11 +163,11 @@ class Store:
         if record.status == "failed":
             write_text(failed, record.model_dump_json(indent=1) + "\n")
             return
-        for suffix, table in ((".parquet", latents), (CONCEPTS, concepts)):
-            if table is not None:
-                temporary = path.with_suffix(f"{suffix}.tmp")
-                table.to_parquet(temporary, index=False, compression="zstd")
-                temporary.rename(path.with_suffix(suffix))
+        named = {f".{name}.parquet": table for name, table in (tables or {}).items()}
+        for suffix, table in (named if latents is None else {".parquet": latents, **named}).items():
+            temporary = path.with_suffix(f"{suffix}.tmp")
+            table.to_parquet(temporary, index=False, compression="zstd")
+            temporary.rename(path.with_suffix(suffix))
         if arrays is not None:
             self._put_arrays(record.score_id, arrays)
         write_text(path, record.model_dump_json(indent=1) + "\n")

@@ -35,6 +35,31 @@ CONCEPTS = (
     "concept_probe_5@1",
     "concept_probe_all@1",
 )
+SCORERS = {
+    "fuzzing@paper": "benchmark.autointerp.items:paper",
+    "fuzzing@1": "benchmark.autointerp.items:fuzzing",
+    "fuzzing-token-matched@1": "benchmark.autointerp.items:token_matched",
+    "detection@1": "benchmark.autointerp.items:detection",
+}
+"""Under the name of a scorer stands what the suite's judge makes of it."""
+POOLED = "fuzzing-pooled@paper"
+JUDGES = {
+    "lexical": "benchmark.judges.lexical:Lexical",
+    "lexical:token": "benchmark.judges.lexical:Lexical",
+    "lexical:previous": "benchmark.judges.lexical:Lexical",
+}
+BLIND = ("empty", "shuffled")
+"""The suite's judge with no explanation, and with another latent's: run beside it, always."""
+
+
+def beside(scorer: str, judge: str) -> str:
+    """The metric that is a scorer under another judge than the suite's: `fuzzing.empty@1`."""
+    name, _, version = scorer.partition("@")
+    return f"{name}.{judge}@{version}"
+
+
+LADDER = tuple(beside(scorer, judge) for scorer in SCORERS for judge in (*BLIND, *JUDGES))
+AUTOINTERP = (*SCORERS, POOLED, *LADDER)
 METRICS = {
     "fvu@1": "benchmark.metrics.reconstruction:Reconstruction",
     "explained_variance@1": "benchmark.metrics.reconstruction:Reconstruction",
@@ -52,9 +77,9 @@ METRICS = {
     "kl_spliced@1": "benchmark.metrics.splice:Splice",
     "kl_mean@1": "benchmark.metrics.splice:Splice",
     "kl_score@1": "benchmark.metrics.splice:Splice",
-    "token_entropy@1": "benchmark.metrics.token_distribution:TokenDistribution",
-    "token_entropy_mm@1": "benchmark.metrics.token_distribution:TokenDistribution",
-    "top_token_share@1": "benchmark.metrics.token_distribution:TokenDistribution",
+    "token_entropy@2": "benchmark.metrics.token_distribution:TokenDistribution",
+    "token_entropy_mm@2": "benchmark.metrics.token_distribution:TokenDistribution",
+    "top_token_share@2": "benchmark.metrics.token_distribution:TokenDistribution",
     "token_r2@1": "benchmark.metrics.token_regression:TokenRegression",
     "bigram_r2@1": "benchmark.metrics.token_regression:TokenRegression",
     "bigram_r2_increment@1": "benchmark.metrics.token_regression:TokenRegression",
@@ -62,6 +87,7 @@ METRICS = {
     "context_sensitivity@1": "benchmark.metrics.context:ContextSensitivity",
     "causal_effect@1": "benchmark.metrics.causal:CausalEffect",
     **dict.fromkeys(CONCEPTS, "benchmark.metrics.concepts:Recovered"),
+    **dict.fromkeys(AUTOINTERP, "benchmark.autointerp.scores:Judged"),
 }
 JOINS = {
     "universality@1": "benchmark.metrics.universality:universality",
@@ -76,12 +102,13 @@ HIGHER_IS_BETTER = {
     "ce_score@1": True,
     "kl_spliced@1": False,
     "kl_score@1": True,
-    "top_token_share@1": False,
+    "top_token_share@2": False,
     "token_r2@1": False,
     "bigram_r2_increment@1": True,
     "causal_effect@1": True,
     "universality@1": True,
     **dict.fromkeys(CONCEPTS, True),
+    **{name: True for name in AUTOINTERP if not any(f".{judge}@" in name for judge in BLIND)},
 }
 
 DELTA = {
@@ -92,7 +119,7 @@ DELTA = {
 }
 """Smallest difference that matters where it is not `USUAL_DELTA`: for nats and for lifts (2 AUROC - 1)."""
 USUAL_DELTA = 0.02
-RATIO_FLOOR = dict.fromkeys(CONCEPTS, 0.05)
+RATIO_FLOOR = dict.fromkeys((*CONCEPTS, *(name for name in AUTOINTERP if not name.endswith("@paper"))), 0.05)
 """Metrics whose chance is what the control scores -> smallest lead over the control that a ratio may rest on."""
 
 

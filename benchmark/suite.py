@@ -98,6 +98,11 @@ class Suite(Frozen):
         min_length=1,
         description="default: all, without the concepts where the corpus has no labels",
     )
+    judge: str = Field(
+        "lexical",
+        description="lexical, lexical:token, lexical:previous, or a model of lm-eval's registry with its arguments: "
+        "local-chat-completions:model=NAME,base_url=URL",
+    )
     latents: Count = Field(100, description="latents drawn per cell for per-latent metrics")
     keep_featurizers: bool = Field(True, description="store fitted featurizers, so that a new metric needs no refit")
     methods: dict[str, tuple[dict[str, Any], ...]] = Field(

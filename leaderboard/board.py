@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from benchmark.records import CONCEPTS, Join, Record, Store, path_of, read_all, read_joins, write_joins, write_text
+from benchmark.records import TABLES, Join, Record, Store, path_of, read_all, read_joins, write_joins, write_text
 from leaderboard import markdown, standings
 from leaderboard.standings import Row
 
@@ -13,7 +13,7 @@ HOME = Path(__file__).parent
 RESULTS = HOME / "results"
 PUBLISHED = HOME / "LEADERBOARD.md"
 
-SUFFIXES = (".json", ".parquet", CONCEPTS)
+SUFFIXES = (".json", ".parquet", *(f".{name}.parquet" for name in TABLES))
 Key = tuple[str, str, str]
 
 

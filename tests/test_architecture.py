@@ -15,7 +15,9 @@ LOWEST = {"benchmark.errors", "benchmark.keyed", "benchmark.registry"}
 SETTINGS = LOWEST | {"benchmark.api", "benchmark.suite"}
 CELLS = SETTINGS | {"benchmark.method", "benchmark.cell"}
 MODELS = SETTINGS | {"benchmark.models", "benchmark.data", "benchmark.reporting"}
-TRACKS = MODELS | {"benchmark.metrics", "benchmark.autointerp", "benchmark.tracks"}
+JUDGES = LOWEST | {"benchmark.judges"}
+AUTOINTERP = JUDGES | {"benchmark.metrics", "benchmark.autointerp"}
+TRACKS = MODELS | AUTOINTERP | {"benchmark.tracks"}
 RECORDS = LOWEST | {"benchmark.records"}
 PLAN = CELLS | TRACKS | RECORDS | {"benchmark.plan"}
 GROUP = PLAN | {"benchmark.provenance", "benchmark.execution", "benchmark.reporting"}
@@ -34,7 +36,8 @@ MAY_IMPORT = {
     "benchmark.records": RECORDS,
     "benchmark.metrics": {"benchmark.metrics"},
     "benchmark.stats": {"benchmark.stats"},
-    "benchmark.autointerp": {"benchmark.autointerp"},
+    "benchmark.judges": JUDGES,
+    "benchmark.autointerp": AUTOINTERP,
     "benchmark.models": MODELS,
     "benchmark.data": MODELS,
     "benchmark.tracks": TRACKS,

@@ -44,7 +44,7 @@ class TokenDistribution:
                     plain + (np.count_nonzero(weights) - 1) / (2 * n),
                     weights.max() / weights.sum(),
                 )
-        names = ("token_entropy@1", "token_entropy_mm@1", "top_token_share@1")
+        names = ("token_entropy@2", "token_entropy_mm@2", "top_token_share@2")
         return {name: mean_over_latents(values, SILENT) for name, values in zip(names, found, strict=True)}
 
 

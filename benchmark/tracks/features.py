@@ -14,10 +14,14 @@ from scipy import sparse
 from torch import Tensor
 
 from benchmark import keyed, registry
-from benchmark.autointerp import examples
+from benchmark.autointerp.examples import EXPLAINED, SCORED
+from benchmark.autointerp.scores import Judged
+from benchmark.autointerp.windows import Windows, firing_windows
 from benchmark.data import activations
 from benchmark.data.blocks import Blocks
 from benchmark.data.world.concepts import Family, families
+from benchmark.judges.contract import Judge, Language, Progress
+from benchmark.judges.open import Judging, open_judge
 from benchmark.metrics import causal
 from benchmark.metrics.concepts import Recovered
 from benchmark.metrics.context import ContextSensitivity
@@ -30,12 +34,12 @@ from benchmark.metrics.token_regression import TokenRegression
 from benchmark.metrics.value import Value, undefined
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.network import Network
-from benchmark.tracks import concepts, interventions
+from benchmark.tracks import autointerp, concepts, interventions
 from benchmark.tracks.featurizer import NO_DECODER, ScoredFeaturizer, checked_directions, csr, directions_of
 from benchmark.tracks.interventions import Ablations, Events, Stream
 
 JOIN_TOKENS = 32_768
-VERSION = 2
+VERSION = 3
 
 
 class Tokens(NamedTuple):
@@ -70,6 +74,7 @@ class Hidden(NamedTuple):
     clean: Float[Tensor, "event d_model"]
     ablations: dict[str, Ablations]
     block: int
+    text: autointerp.Text
 
     def stream(self, hookpoint: str) -> Stream:
         """The residual stream at a hookpoint on the score split."""
@@ -84,8 +89,8 @@ class Keys(NamedTuple):
     method_seed: int
     hookpoint: str
 
-    def rng(self, purpose: str) -> np.random.Generator:
-        return keyed.rng(purpose, *self)
+    def rng(self, purpose: str, *more: object) -> np.random.Generator:
+        return keyed.rng(purpose, *self, *more)
 
 
 class Shared(NamedTuple):
@@ -97,23 +102,29 @@ class Shared(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Metric values, one row per drawn latent, counts, what joins need, and one row per concept of a known language."""
+    """Metric values, one row per drawn latent, counts, what joins need, and further tables by name."""
 
     metrics: dict[str, Value]
     latents: pd.DataFrame
     counts: dict[str, float]
     shared: Shared
-    concepts: pd.DataFrame | None
+    tables: dict[str, pd.DataFrame]
 
 
 class FeaturesTrack:
     """Trusted half of the features track."""
 
-    def __init__(self, metrics: Sequence[str], latents: int) -> None:
-        self.metrics, self.latents = metrics, latents
+    def __init__(self, metrics: Sequence[str], latents: int, judging: Judging) -> None:
+        self.metrics, self.latents, self.judging = metrics, latents, judging
+        self._judges: dict[str, Judge] = {}
 
     def prepare(
-        self, network: Network, blocks: dict[str, Blocks], hookpoints: Sequence[str], progress: Callable[[str], None]
+        self,
+        network: Network,
+        blocks: dict[str, Blocks],
+        hookpoints: Sequence[str],
+        decode: Callable[[Sequence[int]], str],
+        progress: Callable[[str], None],
     ) -> Hidden:
         """Everything of a group that does not depend on a method, on the score and explain splits."""
         layers = [layer_of(hookpoint) for hookpoint in hookpoints]
@@ -146,9 +157,12 @@ class FeaturesTrack:
             clean,
             ablated,
             blocks["score"].tokens.shape[1],
+            _text(blocks, int(network.model.config.vocab_size), decode),
         )
 
-    def score(self, hidden: Hidden, hookpoint: str, featurizer: ScoredFeaturizer, keys: Keys) -> Scored:
+    def score(
+        self, hidden: Hidden, hookpoint: str, featurizer: ScoredFeaturizer, keys: Keys, progress: Progress
+    ) -> Scored:
         """All metrics of one cell."""
         x = hidden.x[hookpoint]
         latents = featurizer.encode(x)
@@ -169,17 +183,20 @@ class FeaturesTrack:
             **PositionCounts.of(hidden.score.places[:, 1], z, hidden.block).values(),
         }
         explained = csr(featurizer.encode(hidden.x_explain[hookpoint]), featurizer.n_latents)
-        spread, windows = _token_distribution(hidden, explained[:, drawn].tocsc(), keys)
-        values |= spread
+        firing = autointerp.draw(explained[:, drawn].tocsc(), z.tocsc(), hidden.text, keys.rng)
+        values |= _token_distribution(hidden, firing)
         concept_values, per_concept = self._concepts(hidden, codes)
         values |= concept_values
         if not len(drawn):
             none = undefined("no latent is alive on the score split")
             values |= {name: none for name, value in values.items() if value.per_latent is not None}
+        judged = self._judged(hidden, firing, keys, progress)
+        values |= judged.values
         return Scored(
             {name: values[name] for name in self.metrics if name in registry.METRICS},
-            _table(drawn, sparsity, z, windows, values),
-            {
+            _table(drawn, sparsity, firing, values, judged.columns),
+            judged.counts
+            | {
                 "score_tokens": len(x),
                 "n_latents": featurizer.n_latents,
                 "alive": int(sparsity.alive.sum()),
@@ -190,7 +207,7 @@ class FeaturesTrack:
                 **_first_token(hidden.first[hookpoint], featurizer),
             },
             _shared(codes, drawn, sparsity, featurizer),
-            per_concept,
+            per_concept | judged.tables,
         )
 
     def _wants(self, family: type) -> bool:
@@ -198,11 +215,21 @@ class FeaturesTrack:
             registry.resolve(registry.METRICS[name]) is family for name in self.metrics if name in registry.METRICS
         )
 
-    def _concepts(self, hidden: Hidden, codes: sparse.csr_array) -> tuple[dict[str, Value], pd.DataFrame | None]:
+    def _concepts(self, hidden: Hidden, codes: sparse.csr_array) -> tuple[dict[str, Value], dict[str, pd.DataFrame]]:
         if not hidden.families:
-            return {}, None
+            return {}, {}
         known = concepts.Known(hidden.families, hidden.score.ids, hidden.score.documents)
-        return concepts.recovery(codes, known, probes=any("probe" in name for name in self.metrics))
+        values, table = concepts.recovery(codes, known, probes=any("probe" in name for name in self.metrics))
+        return values, {"concepts": table}
+
+    def _judged(self, hidden: Hidden, firing: autointerp.Drawn, keys: Keys, progress: Progress) -> autointerp.Assessed:
+        if not self._wants(Judged):
+            return autointerp.Assessed({}, {}, {}, {})
+        for spec in (self.judging.spec, *registry.JUDGES):
+            if spec not in self._judges:
+                self._judges[spec] = open_judge(self.judging._replace(spec=spec), hidden.text.language)
+        ladder = {spec: self._judges[spec] for spec in registry.JUDGES}
+        return autointerp.assess(firing, hidden.text, self._judges[self.judging.spec], ladder, keys.rng, progress)
 
     def _reconstruction(self, x: Tensor, xhat: Tensor | None) -> dict[str, Value]:
         if xhat is None:
@@ -258,6 +285,15 @@ class FeaturesTrack:
         return ContextSensitivity.of(z[hidden.swapped_rows], swapped.tocsr()).values()
 
 
+def _text(blocks: dict[str, Blocks], vocab: int, decode: Callable[[Sequence[int]], str]) -> autointerp.Text:
+    explain, score = (
+        Windows.of(np.asarray(part.tokens), np.asarray(part.lengths, np.int64))
+        for part in (blocks["explain"], blocks["score"])
+    )
+    counts = np.bincount(Tokens.of(blocks["explain"]).ids, minlength=vocab)
+    return autointerp.Text(explain, score, Language(counts, decode))
+
+
 def known_families(blocks: Blocks, places: NDArray[np.int64]) -> list[Family]:
     """What is asked about the usable tokens of labelled blocks."""
     if blocks.labels is None:
@@ -304,20 +340,27 @@ def _token_regression(hidden: Hidden, z: sparse.csr_array) -> dict[str, Value]:
     return TokenRegression.of(tokens.ids, tokens.previous, tokens.documents, dense, vocab).values()
 
 
-def _token_distribution(hidden: Hidden, z: sparse.csc_array, keys: Keys) -> tuple[dict[str, Value], NDArray[np.int64]]:
-    windows = examples.windows_of(hidden.explain.places, hidden.block)
-    priorities = keys.rng("windows").random(int(windows.max()) + 1)
-    shown = examples.explainer_tokens(z, windows, priorities)
-    shape = (z.shape[1], int(hidden.network.model.config.vocab_size))
-    ids = hidden.explain.ids[shown.rows]
-    return TokenDistribution.of(shown.latents, ids, shown.weights, shape).values(), shown.windows
+def _token_distribution(hidden: Hidden, firing: autointerp.Drawn) -> dict[str, Value]:
+    """Of the active tokens in the windows that an explainer sees."""
+    shown = [one.activations[chosen] for one, chosen in zip(firing.explain, firing.chosen, strict=True)]
+    ids = [
+        hidden.text.explain.ids[one.windows[chosen]] for one, chosen in zip(firing.explain, firing.chosen, strict=True)
+    ]
+    latents = np.repeat(np.arange(len(shown)), [np.count_nonzero(activations) for activations in shown])
+    where = [activations > 0 for activations in shown]
+    return TokenDistribution.of(
+        latents,
+        np.concatenate([np.zeros(0, np.int64), *(found[active] for found, active in zip(ids, where, strict=True))]),
+        np.concatenate([np.zeros(0), *(found[active] for found, active in zip(shown, where, strict=True))]),
+        (len(shown), int(hidden.network.model.config.vocab_size)),
+    ).values()
 
 
 def _eligible(hidden: Hidden, explained: sparse.csr_array, codes: sparse.csr_array, alive: NDArray[np.bool_]) -> int:
     """Alive latents that fire in enough windows of either split to be explained and scored."""
-    shown = examples.firing_windows(explained, examples.windows_of(hidden.explain.places, hidden.block))
-    scored = examples.firing_windows(codes, examples.windows_of(hidden.score.places, hidden.block))
-    enough = (shown >= examples.TOP + examples.QUANTILE_DRAWS) & (scored >= examples.SCORED)
+    enough = (firing_windows(explained, hidden.text.explain) >= EXPLAINED) & (
+        firing_windows(codes, hidden.text.score) >= SCORED
+    )
     return int((enough & alive).sum())
 
 
@@ -331,19 +374,20 @@ def _first_token(x: Tensor, featurizer: ScoredFeaturizer) -> dict[str, float]:
 def _table(
     drawn: NDArray[np.int64],
     sparsity: Sparsity,
-    z: sparse.csr_array,
-    windows: NDArray[np.int64],
+    firing: autointerp.Drawn,
     values: dict[str, Value],
+    words: dict[str, list[object]],
 ) -> pd.DataFrame:
     mass = sparsity.mass[drawn]
     columns = {
         "latent": drawn,
         "rate": sparsity.rates[drawn],
         "mean_activation": mass / np.maximum(sparsity.firings[drawn], 1),
-        "explainer_windows": windows,
+        "explainer_windows": [len(one.windows) for one in firing.explain],
+        "scorer_windows": [len(one.windows) for one in firing.score],
     }
     per_latent = {name: value.per_latent for name, value in values.items() if value.per_latent is not None}
-    return pd.DataFrame(columns | per_latent)
+    return pd.DataFrame(columns | per_latent | words)
 
 
 def _rows_of(places: NDArray[np.int64], where: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -101,20 +101,20 @@ def test_token_distribution_by_hand() -> None:
     weights = np.array([1.0, 1.0, 2.0, 4.0])
     spread = TokenDistribution.of(latents, tokens, weights, (3, 10))
     values = spread.values()
-    plain = values["token_entropy@1"].per_latent
+    plain = values["token_entropy@2"].per_latent
     assert plain is not None
     np.testing.assert_allclose(plain, [math.log(2), 0, np.nan])
-    corrected = values["token_entropy_mm@1"].per_latent
+    corrected = values["token_entropy_mm@2"].per_latent
     assert corrected is not None
     assert corrected[0] == pytest.approx(math.log(2) + 1 / (2 * (16 / 6)))
-    share = values["top_token_share@1"].per_latent
+    share = values["top_token_share@2"].per_latent
     assert share is not None
     np.testing.assert_allclose(share, [0.5, 1, np.nan])
-    assert values["token_entropy@1"].undefined == 1
+    assert values["token_entropy@2"].undefined == 1
     merged = TokenDistribution.of(latents[:2], tokens[:2], weights[:2], (3, 10)) + TokenDistribution.of(
         latents[2:], tokens[2:], weights[2:], (3, 10)
     )
-    assert merged.values()["token_entropy_mm@1"].value == pytest.approx(values["token_entropy_mm@1"].value)
+    assert merged.values()["token_entropy_mm@2"].value == pytest.approx(values["token_entropy_mm@2"].value)
 
 
 def test_miller_madow_corrects_most_of_the_bias() -> None:
@@ -126,7 +126,7 @@ def test_miller_madow_corrects_most_of_the_bias() -> None:
     draws = rng.choice(50, p=shares, size=(200, 100))
     rows = np.repeat(np.arange(200), 100)
     values = TokenDistribution.of(rows, draws.ravel(), np.ones(20_000), (200, 50)).values()
-    plain, corrected = values["token_entropy@1"].value, values["token_entropy_mm@1"].value
+    plain, corrected = values["token_entropy@2"].value, values["token_entropy_mm@2"].value
     assert plain is not None
     assert corrected is not None
     assert plain == pytest.approx(truth - 49 / 200, abs=0.02)

@@ -12,6 +12,7 @@ import torch
 from benchmark import registry
 from benchmark.api import Latents
 from benchmark.data import blocks as token_blocks
+from benchmark.judges.open import Judging
 from benchmark.models import pythia
 from benchmark.models.network import Network
 from benchmark.suite import Tokens
@@ -54,6 +55,10 @@ class Dead(Signed):
         return Latents(torch.zeros(len(x), 1), torch.zeros(len(x), 1, dtype=torch.long))
 
 
+def track(metrics: tuple[str, ...]) -> FeaturesTrack:
+    return FeaturesTrack(metrics, 30, Judging("lexical", Path("unused")))
+
+
 @pytest.fixture(scope="module")
 def hidden(subjects: Path, tmp_path_factory: pytest.TempPathFactory) -> Hidden:
     checkpoint = pythia.locate(str(subjects / "seed0"), REVISION)
@@ -61,11 +66,12 @@ def hidden(subjects: Path, tmp_path_factory: pytest.TempPathFactory) -> Hidden:
     tokens = Tokens(fit=100, explain=1500, score=1500, block=64)
     folder = tmp_path_factory.mktemp("blocks")
     blocks = token_blocks.prepare(LANGUAGE, tokens, pythia.tokenizer(checkpoint), "t", folder)
-    return FeaturesTrack(tuple(registry.METRICS), 30).prepare(network, blocks, ["layers.0"], lambda text: None)
+    decode = pythia.tokenizer(checkpoint).decode
+    return track(tuple(registry.METRICS)).prepare(network, blocks, ["layers.0"], decode, lambda text: None)
 
 
 def score(hidden: Hidden, featurizer: object, metrics: tuple[str, ...] = tuple(registry.METRICS)):  # type: ignore[no-untyped-def]
-    return FeaturesTrack(metrics, 30).score(hidden, "layers.0", featurizer, KEYS)  # type: ignore[arg-type]
+    return track(metrics).score(hidden, "layers.0", featurizer, KEYS, lambda text, done, total: None)  # type: ignore[arg-type]
 
 
 def test_a_perfect_featurizer_scores_perfectly(hidden: Hidden) -> None:
@@ -87,7 +93,7 @@ def test_a_dead_featurizer_has_reasons_and_no_made_up_numbers(hidden: Hidden) ->
     scored = score(hidden, Dead())
     assert scored.metrics["dead@1"].value == 1
     assert scored.metrics["l0@1"].value == 0
-    for name in ("fvu@1", "kl_score@1", "causal_effect@1", "token_r2@1", "context_sensitivity@1", "token_entropy@1"):
+    for name in ("fvu@1", "kl_score@1", "causal_effect@1", "token_r2@1", "context_sensitivity@1", "token_entropy@2"):
         assert scored.metrics[name].value is None
         assert scored.metrics[name].reason
     assert len(scored.latents) == 0

@@ -1,0 +1,204 @@
+"""Items: windows that a judge grades, half of them right.
+
+`fuzzing`                 are the marked tokens those on which the latent fires?
+`fuzzing-token-matched`   the same with one mark, against the same token where the latent is silent
+`detection`               does the latent fire anywhere in the window? Nothing is marked.
+`fuzzing@paper`           as the reference pipeline did it, with its quirks: see `paper`
+
+Positives and negatives have equally many marks at the same places of a document, and come in a drawn order: what can
+be told without an explanation scores one half.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.autointerp import examples
+from benchmark.autointerp.windows import OWN, Firing, Windows
+from benchmark.judges.contract import LEFT_CONTEXT, Questions
+
+VERSION = 1
+MARKED_FROM = 0.3
+PAPER_FIRINGS = 200
+
+
+class Items(NamedTuple):
+    """Windows and marked own tokens [item, 24], what is right [item], and the number of each item's pair [item]."""
+
+    windows: NDArray[np.int64]
+    marked: NDArray[np.bool_]
+    positive: NDArray[np.bool_]
+    pair: NDArray[np.int64]
+
+    def questions(self, windows: Windows) -> Questions:
+        """What a judge is shown."""
+        none = np.zeros((len(self.windows), LEFT_CONTEXT), bool)
+        return Questions(windows.tokens[self.windows], np.concatenate([none, self.marked], axis=1))
+
+
+class Split(NamedTuple):
+    """The scorer's windows, a priority per window [window], and own tokens by id: rows sorted by id and position
+    [token], and where each id starts [vocab + 1].
+    """
+
+    windows: Windows
+    priorities: NDArray[np.float64]
+    by_id: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    position: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, windows: Windows, priorities: NDArray[np.float64], vocab: int) -> Split:
+        window = np.repeat(np.arange(len(windows.rows)), OWN)
+        offset = np.tile(np.arange(OWN), len(windows.rows))
+        position = windows.start[window] + LEFT_CONTEXT + offset
+        ids = windows.ids.ravel()
+        order = np.lexsort((priorities[window], position, ids))
+        return cls(windows, priorities, order, np.searchsorted(ids[order], np.arange(vocab + 1)), position)
+
+
+def fuzzing(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
+    """True marks on tokens of at least .3 of the window's largest activation; false ones on as many silent tokens at
+    the same positions, in turn in windows where the latent fires and where it does not.
+    """
+    chosen = _scored(firing, split)
+    right = firing.activations[chosen] >= MARKED_FROM * firing.strengths[chosen][:, None]
+    order = rng.permutation(len(chosen))
+    active = _Pool(firing.windows, firing.activations > 0, split)
+    quiet = _silent(firing, split)
+    silent = _Pool(quiet, np.zeros((len(quiet), OWN), bool), split)
+    found: list[tuple[int, int, NDArray[np.bool_]]] = []
+    for number, place in enumerate(order):
+        pools = (active, silent) if number % 2 else (silent, active)
+        wanted = firing.windows[chosen[place]], right[place]
+        negative = next((match for pool in pools if (match := pool.match(*wanted))), None)
+        if negative:
+            found.append((place, *negative))
+    return _shuffled(firing.windows[chosen], right, found, rng)
+
+
+def token_matched(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
+    """One mark, on the window's largest activation; its partner marks the same token id where the latent is silent, at
+    the nearest block position, without replacement. Positives without a partner are left out.
+    """
+    chosen = _scored(firing, split)
+    offsets = firing.activations[chosen].argmax(axis=1)
+    places = firing.windows[chosen] * OWN + offsets
+    free = np.ones(len(split.position), bool)
+    window, offset = np.nonzero(firing.activations)
+    free[firing.windows[window] * OWN + offset] = False
+    found: list[tuple[int, int, NDArray[np.bool_]]] = []
+    for place in rng.permutation(len(chosen)):
+        own = places[place]
+        token = split.windows.ids.flat[own]
+        alike = split.by_id[split.starts[token] : split.starts[token + 1]]
+        alike = alike[free[alike]]
+        if len(alike):
+            partner = alike[np.abs(split.position[alike] - split.position[own]).argmin()]
+            free[partner] = False
+            found.append((place, partner // OWN, np.arange(OWN) == partner % OWN))
+    return _shuffled(firing.windows[chosen], offsets[:, None] == np.arange(OWN), found, rng)
+
+
+def detection(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
+    """Windows in which the latent fires, against windows at the same place of a document in which it does not."""
+    chosen = _scored(firing, split)
+    quiet = _silent(firing, split)
+    pool, nothing = _Pool(quiet, np.zeros((len(quiet), OWN), bool), split), np.zeros(OWN, bool)
+    found = [
+        (int(place), *match)
+        for place in rng.permutation(len(chosen))
+        if (match := pool.match(firing.windows[chosen[place]], nothing))
+    ]
+    return _shuffled(firing.windows[chosen], np.zeros((len(chosen), OWN), bool), found, rng)
+
+
+def paper(
+    firing: Firing, split: Split, fixed: np.random.Generator, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], Items]:
+    """The protocol of arXiv 2501.17727: firing windows [example] that its explainer sees, and items.
+
+    Its quirks are kept: explainer and scorer draw, 4 and 5 from each tenth, from one list of windows, so that they
+    overlap; negatives are other contexts, in which the latent is silent, and always have the same positions marked
+    (`fixed` is the same for all latents), as many as the positives have active tokens on average; a latent with under
+    200 firings has no items. The window is ours: 32 tokens with 8 of left context.
+    """
+    order = np.lexsort((split.priorities[firing.windows], -firing.strengths))
+    quiet = _silent(firing, split)
+    if np.count_nonzero(firing.activations) < PAPER_FIRINGS or len(quiet) < examples.SCORED:
+        return order[:0], _nothing()
+    shown = examples.stratified(order, rng.random(len(order)), examples.EXPLAINED)
+    chosen = examples.stratified(order, rng.random(len(order)), examples.SCORED)
+    right = firing.activations[chosen] >= MARKED_FROM * firing.strengths[chosen][:, None]
+    marks = min(int(np.ceil((firing.activations[chosen] > 0).sum(axis=1).mean())), OWN)
+    wrong = np.isin(np.arange(OWN), fixed.permutation(OWN)[:marks])
+    others = rng.choice(quiet, len(chosen), replace=False)
+    found = [(place, int(other), wrong) for place, other in enumerate(others)]
+    return shown, _shuffled(firing.windows[chosen], right, found, rng)
+
+
+class _Pool:
+    """Windows that may hold a negative, used once each, by place in a document and priority."""
+
+    def __init__(self, windows: NDArray[np.int64], active: NDArray[np.bool_], split: Split) -> None:
+        order = np.argsort(split.priorities[windows], kind="stable")
+        self._windows, self._active = windows[order], active[order]
+        self._starts = split.windows.start
+        self._silent = (~self._active).sum(axis=1)
+        self._free = np.ones(len(windows), bool)
+
+    def match(self, own: int, marks: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]] | None:
+        """A window at the place of `own`, or else the nearest, and as many marks on its silent tokens."""
+        usable = self._free & (self._silent >= marks.sum()) & (self._windows != own)
+        if not usable.any():
+            return None
+        apart = np.abs(self._starts[self._windows] - self._starts[own])
+        place = int(np.where(usable, apart, np.iinfo(np.int64).max).argmin())
+        self._free[place] = False
+        return int(self._windows[place]), _moved(marks, self._active[place])
+
+
+def _moved(marks: NDArray[np.bool_], active: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Marks at the same places, or where the latent fires there at the nearest silent ones."""
+    moved, taken = marks & ~active, marks | active
+    for place in np.flatnonzero(marks & active):
+        free = np.flatnonzero(~taken)
+        if not len(free):
+            free = np.flatnonzero(~(moved | active))
+        nearest = free[np.abs(free - place).argmin()]
+        moved[nearest] = taken[nearest] = True
+    return moved
+
+
+def _scored(firing: Firing, split: Split) -> NDArray[np.int64]:
+    return examples.to_score(firing.strengths, split.priorities[firing.windows])
+
+
+def _silent(firing: Firing, split: Split) -> NDArray[np.int64]:
+    quiet = np.ones(len(split.windows.rows), bool)
+    quiet[firing.windows] = False
+    return np.flatnonzero(quiet)
+
+
+def _nothing() -> Items:
+    return Items(np.zeros(0, np.int64), np.zeros((0, OWN), bool), np.zeros(0, bool), np.zeros(0, np.int64))
+
+
+def _shuffled(
+    positives: NDArray[np.int64],
+    right: NDArray[np.bool_],
+    negatives: list[tuple[int, int, NDArray[np.bool_]]],
+    rng: np.random.Generator,
+) -> Items:
+    """Pairs of a positive and its negative, given as (place of the positive, window, marks), in a drawn order."""
+    if not negatives:
+        return _nothing()
+    places = np.array([place for place, _, _ in negatives])
+    windows = np.concatenate([positives[places], [window for _, window, _ in negatives]])
+    marked = np.concatenate([right[places], [marks for _, _, marks in negatives]])
+    pair = np.tile(np.arange(len(negatives)), 2)
+    order = rng.permutation(2 * len(negatives))
+    return Items(windows[order], marked[order], (np.arange(len(order)) < len(negatives))[order], pair[order])
