@@ -21,6 +21,7 @@ BASE := $(shell command -v python3.11 || command -v python3.12 || command -v pyt
 
 help:
 	@echo "make bench METHOD=topk_sae [SUITE=$(SUITE)] [PRESET=...]   fit and score a method, print its table"
+	@echo "  JUDGE=local-chat-completions:model=...,base_url=...   any model of lm-eval's registry as judge; REPLAY=1: from transcripts"
 	@echo "make plan METHOD=topk_sae [SUITE=$(SUITE)]                 cells of a run, and which are done"
 	@echo "make test                                           lint, types, tests, smoke bench"
 	@echo "make publish METHOD=topk_sae                        your records to leaderboard/results/"
@@ -28,10 +29,10 @@ help:
 	@echo "make benchmark                                      speed and memory, long"
 
 bench: $(SETUP)
-	@$(PY) -m benchmark run "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)") $(if $(ISOLATION),--isolation "$(ISOLATION)") $(if $(JOBS),--jobs "$(JOBS)")
+	@$(PY) -m benchmark run "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)") $(if $(ISOLATION),--isolation "$(ISOLATION)") $(if $(JOBS),--jobs "$(JOBS)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(REPLAY),--replay)
 
 plan: $(SETUP)
-	@$(PY) -m benchmark plan "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)")
+	@$(PY) -m benchmark plan "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)") $(if $(JUDGE),--judge "$(JUDGE)")
 
 test: $(SETUP)
 	$(PY) -m ruff check .

@@ -18,6 +18,7 @@ from benchmark import method as methods
 from benchmark import pipeline, plan, records, registry
 from benchmark import suite as suites
 from benchmark.errors import BadInput, unknown
+from benchmark.judges import open as judges
 from benchmark.reporting import quiet_libraries, reporter
 from leaderboard import board, markdown
 from leaderboard.standings import ALL, Row
@@ -34,12 +35,16 @@ console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 MethodName = Annotated[str, typer.Argument(help="A folder of baselines/ or submissions/.", show_default=False)]
 SuiteName = Annotated[str, typer.Option("--suite", help="A suite's name, or a path that ends in .toml.")]
+JudgeLine = Annotated[
+    str | None,
+    typer.Option("--judge", help="lexical, or a model of lm-eval's registry, instead of the suite's choice."),
+]
 Preset = Annotated[str | None, typer.Option("--preset", help="A preset of the method, instead of the suite's choice.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder for records, logs and the local board.")]
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917  typer: every option is a parameter
     method: MethodName,
     suite: SuiteName = "mini",
     preset: Preset = None,
@@ -49,15 +54,17 @@ def run(
         int | None,
         typer.Option(min=1, help="Groups of cells side by side.", show_default="one per core on a CPU, else 1"),
     ] = None,
+    judge: JudgeLine = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Let the judge answer from its transcripts alone.")] = False,
 ) -> None:
     """Fit and score a method; the same command resumes after a kill and computes only what is missing."""
     with clean_errors():
         if isolation not in pipeline.ISOLATION:
             raise unknown("isolation", isolation, pipeline.ISOLATION)
-        chosen, found, rows = _chosen(method, suite, preset)
+        chosen, found, rows = _chosen(method, suite, preset, judge)
         store, started = records.Store(runs), time.monotonic()
         with reporter(console) as report:
-            outcome = pipeline.run(chosen, found, rows, store, isolation, report, jobs=jobs)
+            outcome = pipeline.run(chosen, found, rows, store, isolation, report, jobs=jobs, replay=replay)
         path = board.render_local(store)
         _print_summary(board.local_rows(store), chosen.name, method)
         console.print(
@@ -70,10 +77,16 @@ def run(
 
 
 @app.command("plan")
-def show_plan(method: MethodName, suite: SuiteName = "mini", preset: Preset = None, runs: Runs = Path("runs")) -> None:
+def show_plan(
+    method: MethodName,
+    suite: SuiteName = "mini",
+    preset: Preset = None,
+    runs: Runs = Path("runs"),
+    judge: JudgeLine = None,
+) -> None:
     """Show the cells of a run, which are done, and how long the rest may take."""
     with clean_errors():
-        chosen, found, rows = _chosen(method, suite, preset)
+        chosen, found, rows = _chosen(method, suite, preset, judge)
         made = plan.make(chosen, found, rows, records.Store(runs), download=False)
         table = Table("replicate", "variant", "hookpoint", "seed", "settings", "state")
         for item in made.cells:
@@ -132,9 +145,15 @@ def clean_errors() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _chosen(method: str, suite: str, preset: str | None) -> tuple[suites.Suite, methods.Method, list[methods.Row]]:
+def _chosen(
+    method: str, suite: str, preset: str | None, judge: str | None
+) -> tuple[suites.Suite, methods.Method, list[methods.Row]]:
     chosen, found = suites.load(suite), methods.load(method)
-    return chosen, found, methods.rows(found, chosen, preset)
+    rows = methods.rows(found, chosen, preset)
+    if judge and judge != chosen.judge:
+        chosen = chosen.model_copy(update={"judge": judge})
+        rows = [row._replace(label=f"{row.label}, judge {judges.public(judge)}") for row in rows]
+    return chosen, found, rows
 
 
 def _print_summary(rows: list[Row], suite: str, method: str) -> None:

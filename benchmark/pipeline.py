@@ -52,10 +52,12 @@ def run(
     reporter: Reporter,
     *,
     jobs: int | None = 1,
+    replay: bool = False,
 ) -> Outcome:
     """Compute every cell that has no record, then the joins.
 
-    `jobs` groups run side by side, in processes of their own; None for as many as the machine takes.
+    `jobs` groups run side by side, in processes of their own; None for as many as the machine takes, one where the
+    judge is a language model. With `replay` such a judge answers from its transcripts alone.
 
     Raises:
         BadInput: before any compute, when something is known to fail.
@@ -65,9 +67,12 @@ def run(
         planned = plan.make(suite, method, rows, store, download=True)
         d_model = pythia.config(next(iter(planned.replicates.values())).trained).hidden_size
         joint = _check_settings(method, rows, d_model, executor, store)
+        judging = Judging(suite.judge, store.root / "transcripts", replay)
+        if planned.pending:
+            judging.check()
         blocks = _blocks(planned, store, reporter)
         store.select(suite.name, method.name, {row.label: _row_ids(planned, row) for row in rows})
-        track = FeaturesTrack(suite.metrics, suite.latents, Judging(suite.judge, store.root / "transcripts"))
+        track = FeaturesTrack(suite.metrics, suite.latents, judging)
         context = Context(planned, store, executor, blocks, track, reporter, joint)
         outcome = _run_groups(context, jobs)
         _join(context)
@@ -85,7 +90,8 @@ def _run_groups(context: Context, jobs: int | None) -> Outcome:
     outcome = Outcome(0, done, [])
     context.reporter.cells(done, total)
     groups = [(group, [planned[cell.opaque] for cell in members]) for group, members in grouped(pending)]
-    side_by_side = jobs or parallel.jobs_for(context.plan.device, len(groups))
+    alone = context.track.judging.asks_a_model
+    side_by_side = jobs or (1 if alone else parallel.jobs_for(context.plan.device, len(groups)))
     for record in _in_processes(context, groups, side_by_side) if side_by_side > 1 else _in_turn(context, groups):
         failed = [record] if record.status == "failed" else []
         outcome = Outcome(outcome.computed + 1, outcome.cached, outcome.failed + failed)

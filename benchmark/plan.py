@@ -60,7 +60,7 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
     Raises:
         BadInput: anything that can be known to fail before compute.
     """
-    judges.check(suite.judge)
+    judges.identity(suite.judge)
     device = _device(suite.subject.device)
     replicates = _replicates(suite, store.root / "subjects", download)
     for replicate in replicates.values():

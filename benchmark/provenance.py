@@ -16,6 +16,7 @@ import transformers
 
 from benchmark import plan
 from benchmark.errors import BadInput
+from benchmark.judges import open as judges
 from benchmark.models import pythia
 from benchmark.plan import Plan, Planned
 from benchmark.records import Metric, Record, Where
@@ -51,7 +52,8 @@ def record(
             "tokenizer": pythia.tokenizer_fingerprint(replicate.trained),
             **{f"data_{split}": value for split, value in planned.data.items()},
         },
-        budgets=planned.suite.model_dump(mode="json", include={"tokens", "stream", "latents", "corpus"}),
+        budgets=planned.suite.model_dump(mode="json", include={"tokens", "stream", "latents", "corpus"})
+        | {"judge": judges.public(planned.suite.judge)},
         versions=versions(),
         hardware=hardware(planned.device),
         cost=cost,

@@ -166,7 +166,7 @@ class Store:
         named = {f".{name}.parquet": table for name, table in (tables or {}).items()}
         for suffix, table in (named if latents is None else {".parquet": latents, **named}).items():
             temporary = path.with_suffix(f"{suffix}.tmp")
-            table.to_parquet(temporary, index=False, compression="zstd")
+            table.to_parquet(temporary, index=False, compression="zstd", compression_level=12)
             temporary.rename(path.with_suffix(suffix))
         if arrays is not None:
             self._put_arrays(record.score_id, arrays)

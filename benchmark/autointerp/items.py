@@ -6,7 +6,7 @@
 `fuzzing@paper`           as the reference pipeline did it, with its quirks: see `paper`
 
 Positives and negatives have equally many marks at the same places of a document, and come in a drawn order: what can
-be told without an explanation scores one half.
+be told without an explanation scores one half. A positive without a partner is left out.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ class Split(NamedTuple):
 
 
 def fuzzing(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
-    """True marks on tokens of at least .3 of the window's largest activation; false ones on as many silent tokens at
-    the same positions, in turn in windows where the latent fires and where it does not.
+    """True marks on tokens of at least .3 of the window's largest activation; false ones at the same positions of
+    other windows, where the latent is silent: in turn in windows where it fires on other tokens and where it fires on
+    none (or the other way where no such window is left).
     """
     chosen = _scored(firing, split)
     right = firing.activations[chosen] >= MARKED_FROM * firing.strengths[chosen][:, None]
@@ -73,10 +74,10 @@ def fuzzing(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
     found: list[tuple[int, int, NDArray[np.bool_]]] = []
     for number, place in enumerate(order):
         pools = (active, silent) if number % 2 else (silent, active)
-        wanted = firing.windows[chosen[place]], right[place]
-        negative = next((match for pool in pools if (match := pool.match(*wanted))), None)
-        if negative:
-            found.append((place, *negative))
+        taken = (pool.take(firing.windows[chosen[place]], right[place]) for pool in pools)
+        window = next((window for window in taken if window is not None), None)
+        if window is not None:
+            found.append((place, window, right[place]))
     return _shuffled(firing.windows[chosen], right, found, rng)
 
 
@@ -109,9 +110,9 @@ def detection(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
     quiet = _silent(firing, split)
     pool, nothing = _Pool(quiet, np.zeros((len(quiet), OWN), bool), split), np.zeros(OWN, bool)
     found = [
-        (int(place), *match)
+        (int(place), window, nothing)
         for place in rng.permutation(len(chosen))
-        if (match := pool.match(firing.windows[chosen[place]], nothing))
+        if (window := pool.take(firing.windows[chosen[place]], nothing)) is not None
     ]
     return _shuffled(firing.windows[chosen], np.zeros((len(chosen), OWN), bool), found, rng)
 
@@ -141,36 +142,23 @@ def paper(
 
 
 class _Pool:
-    """Windows that may hold a negative, used once each, by place in a document and priority."""
+    """Windows that may hold a negative, used once each, by priority."""
 
     def __init__(self, windows: NDArray[np.int64], active: NDArray[np.bool_], split: Split) -> None:
         order = np.argsort(split.priorities[windows], kind="stable")
         self._windows, self._active = windows[order], active[order]
-        self._starts = split.windows.start
-        self._silent = (~self._active).sum(axis=1)
+        self._place_of = split.windows.start
+        self._places = self._place_of[self._windows]
         self._free = np.ones(len(windows), bool)
 
-    def match(self, own: int, marks: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]] | None:
-        """A window at the place of `own`, or else the nearest, and as many marks on its silent tokens."""
-        usable = self._free & (self._silent >= marks.sum()) & (self._windows != own)
-        if not usable.any():
+    def take(self, own: int, marks: NDArray[np.bool_]) -> int | None:
+        """A window at the place of `own` in its document in which the latent is silent at the marks."""
+        alike = np.flatnonzero(self._free & (self._places == self._place_of[own]) & (self._windows != own))
+        silent = alike[~(self._active[alike] & marks).any(axis=1)]
+        if not len(silent):
             return None
-        apart = np.abs(self._starts[self._windows] - self._starts[own])
-        place = int(np.where(usable, apart, np.iinfo(np.int64).max).argmin())
-        self._free[place] = False
-        return int(self._windows[place]), _moved(marks, self._active[place])
-
-
-def _moved(marks: NDArray[np.bool_], active: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Marks at the same places, or where the latent fires there at the nearest silent ones."""
-    moved, taken = marks & ~active, marks | active
-    for place in np.flatnonzero(marks & active):
-        free = np.flatnonzero(~taken)
-        if not len(free):
-            free = np.flatnonzero(~(moved | active))
-        nearest = free[np.abs(free - place).argmin()]
-        moved[nearest] = taken[nearest] = True
-    return moved
+        self._free[silent[0]] = False
+        return int(self._windows[silent[0]])
 
 
 def _scored(firing: Firing, split: Split) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -27,6 +27,10 @@ class Questions(NamedTuple):
     tokens: NDArray[np.int64]
     marked: NDArray[np.bool_]
 
+    def part(self, items: slice) -> Questions:
+        """Some of the items."""
+        return Questions(self.tokens[items], self.marked[items])
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -44,18 +48,22 @@ class Language(NamedTuple):
 
 @dataclass
 class Usage:
-    """What a judge was asked and what it cost: requests sent and found in transcripts, tokens, US dollars; and how many
-    items had no usable answer. None where nobody counted.
+    """What a judge was asked and what it cost: requests answered, found in transcripts and failed; items without a
+    usable grade and latents without an explanation; tokens and US dollars, None where nobody counted.
     """
 
     requests: int = 0
     replayed: int = 0
     failed: int = 0
     unusable: int = 0
+    unexplained: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     dollars: float | None = None
-    reasons: dict[str, int] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, float]:
+        """What was counted, for a record."""
+        return {f"judge_{name}": float(value) for name, value in vars(self).items() if value is not None}
 
 
 @runtime_checkable

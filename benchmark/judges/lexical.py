@@ -137,7 +137,7 @@ def _shifted(tokens: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
 
 
 def _calibrated(sums: list[NDArray[np.float64]], active: list[NDArray[np.bool_]]) -> tuple[float, float]:
-    """Slope and intercept of P(active | sum) over own tokens, classes weighing the same; 1 and 0 without two classes."""
+    """Slope and intercept of P(active | sum) over own tokens, classes weighing the same; 1 and 0 for one class."""
     x, y = (
         np.concatenate([np.zeros(0), *(part[:, LEFT_CONTEXT:].ravel() for part in parts)]) for parts in (sums, active)
     )

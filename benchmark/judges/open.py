@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark import registry
-from benchmark.errors import unknown
-from benchmark.judges import lexical
+from benchmark import keyed
+from benchmark.judges import language_model, lexical
+from benchmark.judges.backend import Spec
 from benchmark.judges.contract import Judge, Language
-from benchmark.judges.lexical import Lexical
+from benchmark.judges.language_model import LanguageModel
+from benchmark.judges.lexical import LADDER, Lexical
+from benchmark.judges.transcript import Transcript
 
 
 class Judging(NamedTuple):
@@ -19,18 +21,34 @@ class Judging(NamedTuple):
     transcripts: Path
     replay: bool = False
 
+    @property
+    def asks_a_model(self) -> bool:
+        return self.spec not in LADDER
 
-def check(spec: str) -> None:
-    """Refuse a judge that does not exist, before any compute."""
-    if spec not in registry.JUDGES:
-        raise unknown("judge", spec, registry.JUDGES)
+    def check(self) -> None:
+        """Refuse what cannot answer, before any compute."""
+        if self.asks_a_model and not self.replay:
+            Spec.parse(self.spec).check()
 
 
 def identity(spec: str) -> str:
-    """What the answers of a judge depend on."""
-    return f"{spec}/{lexical.VERSION}"
+    """What the answers of a judge depend on; refuses one that does not exist."""
+    return f"{spec}/{lexical.VERSION}" if spec in LADDER else language_model.identity(Spec.parse(spec))
+
+
+def public(spec: str) -> str:
+    """A judge's name for records and tables: kind and model, and what tells two of them apart, but no address."""
+    if spec in LADDER:
+        return identity(spec)
+    found = Spec.parse(spec)
+    model = str(found.arguments.get("model") or found.arguments.get("pretrained") or "")
+    return f"{found.kind}:{Path(model).name} ({keyed.short('judge', language_model.identity(found))[:8]})"
 
 
 def open_judge(judging: Judging, language: Language) -> Judge:
     """The judge itself."""
-    return Lexical(judging.spec, language)
+    if not judging.asks_a_model:
+        return Lexical(judging.spec, language)
+    spec = Spec.parse(judging.spec)
+    transcript = Transcript(judging.transcripts, language_model.identity(spec))
+    return LanguageModel(spec, language, transcript, replay=judging.replay)

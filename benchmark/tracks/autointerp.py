@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +15,13 @@ from benchmark.autointerp import examples, items, scores
 from benchmark.autointerp.items import Items, Split
 from benchmark.autointerp.windows import Firing, Windows
 from benchmark.judges.contract import Examples, Explanation, Grades, Judge, Language, Progress
+from benchmark.judges.prompts import marked
 from benchmark.metrics.ranking import auroc, roc
 from benchmark.metrics.value import Value
 
 PAPER, FUZZING, MATCHED, DETECTION = registry.SCORERS
 CONTEXTS, ROC_POINTS = 5, 101
-MARK = "<<{}>>"
+FAR = 10_000
 Rng = Callable[..., np.random.Generator]
 
 
@@ -88,15 +89,17 @@ def assess(drawn: Drawn, text: Text, judge: Judge, ladder: dict[str, Judge], rng
         counts |= _unjudged(scorer, asked, grades, values[scorer])
         for view, told in _blind(words[scorer], rng).items():
             blind = _graded(judge, told, asked, text, progress)
-            values[registry.beside(scorer, view)] = _value(scorer, asked, blind, drawn)
+            values[registry.beside(scorer, view)] = _value(scorer, asked, blind, drawn)._replace(per_latent=None)
     for name, rung in ladder.items():
         if rung.identity == judge.identity:
-            values |= {registry.beside(scorer, name): values[scorer] for scorer in rounds}
+            values |= {registry.beside(scorer, name): values[scorer]._replace(per_latent=None) for scorer in rounds}
             continue
         words_of_rung = _explained(rung, rounds, progress)
         for scorer, asked in rounds.items():
             grades = _graded(rung, words_of_rung[scorer], asked, text, progress)
             values[registry.beside(scorer, name)] = _value(scorer, asked, grades, drawn)
+    usage = judge.usage()
+    counts |= usage.counts() if usage else {}
     tables = {"contexts": _contexts(drawn, text), "roc": pd.concat(curves, ignore_index=True)}
     return Assessed(values, counts, _columns(drawn, rounds, words, text), tables)
 
@@ -174,7 +177,8 @@ def _curve(scorer: str, asked: Round, grades: list[Grades]) -> pd.DataFrame:
     if auroc(every, right) is None:
         return pd.DataFrame(columns=["scorer", "false_positive_rate", "true_positive_rate"])
     false, true = roc(every, right, points=ROC_POINTS)
-    return pd.DataFrame({"scorer": scorer, "false_positive_rate": false, "true_positive_rate": true})
+    points = {"false_positive_rate": false, "true_positive_rate": true}
+    return pd.DataFrame({"scorer": scorer} | {name: values.astype(np.float32) for name, values in points.items()})
 
 
 def _counts(drawn: Drawn, rounds: dict[str, Round]) -> dict[str, float]:
@@ -201,7 +205,7 @@ def _unjudged(scorer: str, asked: Round, grades: list[Grades], value: Value) -> 
 def _columns(
     drawn: Drawn, rounds: dict[str, Round], said: dict[str, list[Explanation]], text: Text
 ) -> dict[str, list[object]]:
-    """Explanations, None where there is none, and the examples' block and first position as block x 100,000 + start."""
+    """Explanations, None where there is none, and where the examples are: block x 10,000 + first position."""
     columns: dict[str, list[object]] = {}
     for name, scorer in (("explanation", FUZZING), ("explanation_paper", PAPER)):
         words: list[object] = [None] * len(drawn.score)
@@ -210,7 +214,7 @@ def _columns(
         columns[name] = words
     places = [firing.windows[chosen] for firing, chosen in zip(drawn.explain, drawn.chosen, strict=True)]
     columns["examples"] = [
-        (text.explain.block[window] * 100_000 + text.explain.start[window]).tolist() for window in places
+        (text.explain.block[window] * FAR + text.explain.start[window]).astype(np.int32) for window in places
     ]
     return columns
 
@@ -234,19 +238,7 @@ def _contexts(drawn: Drawn, text: Text) -> pd.DataFrame:
                     "block": int(text.explain.block[window]),
                     "start": int(text.explain.start[window]),
                     "activation": float(firing.strengths[place]),
-                    "text": marked(text.explain.tokens[window], active, text.language),
+                    "text": marked(text.explain.tokens[window], active, text.language.decode),
                 }
             )
     return pd.DataFrame(lines, columns=["row", "rank", "block", "start", "activation", "text"])
-
-
-def marked(tokens: Sequence[int] | NDArray[np.int64], active: NDArray[np.bool_], language: Language) -> str:
-    """Text of a window with runs of marked tokens between << and >>."""
-    edges = np.flatnonzero(np.diff(active, prepend=active[0]))
-    parts = np.split(np.asarray(tokens), edges)
-    said, on = "", bool(active[0])
-    for part in parts:
-        words = language.decode([int(number) for number in part])
-        said += MARK.format(words) if on else words
-        on = not on
-    return said

@@ -386,7 +386,9 @@ def _table(
         "explainer_windows": [len(one.windows) for one in firing.explain],
         "scorer_windows": [len(one.windows) for one in firing.score],
     }
-    per_latent = {name: value.per_latent for name, value in values.items() if value.per_latent is not None}
+    per_latent = {
+        name: value.per_latent.astype(np.float32) for name, value in values.items() if value.per_latent is not None
+    }
     return pd.DataFrame(columns | per_latent | words)
 
 
