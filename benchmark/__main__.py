@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from benchmark import method as methods
 from benchmark import pipeline, plan, records, registry
@@ -20,7 +23,7 @@ from benchmark import suite as suites
 from benchmark.errors import BadInput, unknown
 from benchmark.judges import open as judges
 from benchmark.reporting import quiet_libraries, reporter
-from leaderboard import board, markdown
+from leaderboard import board, latents, markdown
 from leaderboard.standings import ALL, Row
 
 app = typer.Typer(
@@ -30,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-PLAIN_WIDTH = 200
+PLAIN_WIDTH, MOST_REASONS = 200, 6
 console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 MethodName = Annotated[str, typer.Argument(help="A folder of baselines/ or submissions/.", show_default=False)]
@@ -71,6 +74,8 @@ def run(  # noqa: PLR0917  typer: every option is a parameter
             f"{outcome.computed} cells computed, {outcome.cached} were done, in {time.monotonic() - started:.0f} s; "
             f"the whole board is {path}"
         )
+        if outcome.judge:
+            console.print(_judge_summary(outcome.judge))
         if outcome.failed:
             console.print(f"{len(outcome.failed)} cells failed; the same command tries them again", style="red")
             raise typer.Exit(1)
@@ -111,6 +116,23 @@ def show_list() -> None:
             console.print(title, style="bold")
             for line in lines:
                 console.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(
+    record: Annotated[
+        str, typer.Argument(help="A record's path, or the beginning of its score id.", show_default=False)
+    ],
+    latent: Annotated[int | None, typer.Option(help="Number of a drawn latent; left out: all of them.")] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print the explanations of a record's latents, or one latent with its top contexts."""
+    with clean_errors():
+        path = latents.find(record, [runs / "records", board.RESULTS])
+        if latent is None:
+            _print_latents(*latents.table(path))
+        else:
+            _print_latent(*latents.one(path, latent))
 
 
 @app.command()
@@ -156,6 +178,51 @@ def _chosen(
     return chosen, found, rows
 
 
+def _judge_summary(counts: dict[str, float]) -> str:
+    said = (
+        f"the judge answered {counts['judge_requests']:.0f} requests, and {counts['judge_replayed']:.0f} from its "
+        f"transcripts; {counts['judge_failed']:.0f} failed, {counts['judge_unusable']:.0f} items had no usable answer "
+        f"and {counts['judge_unexplained']:.0f} latents no explanation"
+    )
+    if "judge_prompt_tokens" in counts:
+        said += f"; {counts['judge_prompt_tokens']:.0f} tokens in, {counts['judge_completion_tokens']:.0f} out"
+    return said + (f", {counts['judge_dollars']:.2f} US dollars" if "judge_dollars" in counts else "")
+
+
+def _print_latents(record: records.Record, frame: pd.DataFrame) -> None:
+    table = Table("latent", "rate", *latents.SHOWN, "explanation", title=_cell(record))
+    for _, line in frame.iterrows():
+        scores = (f"{line[name]:.2f}" if pd.notna(line[name]) else "" for name in latents.SHOWN)
+        words = line["explanation"] or "(fires in too few windows to be explained and scored)"
+        table.add_row(str(line["latent"]), f"{line['rate']:.1e}", *scores, escape(words))
+    console.print(table)
+
+
+def _print_latent(record: records.Record, found: latents.Latent) -> None:
+    line = found.line
+    console.print(f"latent {line['latent']}, {_cell(record)}", style="bold")
+    console.print(f"fires on {line['rate']:.2%} of tokens, in {line['scorer_windows']} of the scorer's windows")
+    console.print(f"explanation: {line['explanation'] or '(none: it fires in too few windows)'}", markup=False)
+    for name in latents.SHOWN:
+        if pd.notna(line[name]):
+            console.print(f"{name}: {line[name]:.3f}", highlight=False)
+    for _, context in found.contexts.iterrows():
+        console.print(f"  {context['activation']:7.3f}  ", _highlighted(context["text"]), sep="", soft_wrap=True)
+
+
+def _cell(record: records.Record) -> str:
+    where = record.where
+    return f"{where.method} ({where.label}) on {where.suite}, {where.variant} {where.replicate} at {where.hookpoint}"
+
+
+def _highlighted(text: str) -> Text:
+    shown = Text()
+    for number, part in enumerate(latents.MARKED.split(text.replace("\n", "⏎"))):
+        marked = number % 2 == 1
+        shown.append(f"<<{part}>>" if marked and not console.is_terminal else part, "bold reverse" if marked else "")
+    return shown
+
+
 def _print_summary(rows: list[Row], suite: str, method: str) -> None:
     shown = [row for row in rows if row.suite == suite and row.method == method and row.hookpoint == ALL]
     for label in sorted({row.label for row in shown}):
@@ -168,10 +235,32 @@ def _print_summary(rows: list[Row], suite: str, method: str) -> None:
             "verdict",
             title=f"{method} ({label}) on suite {suite}: mean over hookpoints and replicates",
         )
-        for row in sorted(members, key=lambda row: markdown.place(row.metric)):
+        listed = [row for row in members if row.metric not in registry.LADDER]
+        for row in sorted(listed, key=lambda row: markdown.place(row.metric)):
             scores = (markdown.text(row.scores[name]) if name in row.scores else "" for name in variants)
             said = markdown.claim(row)
             table.add_row(row.metric, *scores, said["worst"], said["verdict"])
+        console.print(table)
+        reasons = sorted({f"{row.metric}: {reason}" for row in listed for reason in row.reasons})
+        for reason in reasons[:MOST_REASONS]:
+            console.print(f"n/a in some cells: {reason}", highlight=False, soft_wrap=True)
+        if len(reasons) > MOST_REASONS:
+            console.print(f"and {len(reasons) - MOST_REASONS} more reasons: see the board")
+        _print_judges(members, variants)
+
+
+def _print_judges(members: list[Row], variants: list[str]) -> None:
+    """Every scorer under the judges beside the suite's own: one line per scorer and judge."""
+    scores = {row.metric: row.scores for row in members}
+    table = Table("scorer", "judge", *variants, title="the same items under other judges")
+    for scorer in registry.SCORERS:
+        for judge in (*registry.BLIND, *registry.JUDGES):
+            found = scores.get(registry.beside(scorer, judge), {})
+            if found:
+                table.add_row(
+                    scorer, judge, *(markdown.text(found[name]) if name in found else "" for name in variants)
+                )
+    if table.row_count:
         console.print(table)
 
 

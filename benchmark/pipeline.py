@@ -36,11 +36,12 @@ ISOLATION: dict[str, Callable[[], Executor]] = {"process": ForkServer, "none": I
 
 
 class Outcome(NamedTuple):
-    """What a run did."""
+    """What a run did; `judge` sums what its records count of a language model: requests, tokens, unusable answers."""
 
     computed: int
     cached: int
     failed: list[Record]
+    judge: dict[str, float]
 
 
 def run(
@@ -87,14 +88,17 @@ def _run_groups(context: Context, jobs: int | None) -> Outcome:
     planned = {item.cell.opaque: item for item in context.plan.cells}
     pending = [item.cell for item in context.plan.pending]
     total, done = len(planned), len(planned) - len(pending)
-    outcome = Outcome(0, done, [])
+    outcome = Outcome(0, done, [], {})
     context.reporter.cells(done, total)
     groups = [(group, [planned[cell.opaque] for cell in members]) for group, members in grouped(pending)]
     alone = context.track.judging.asks_a_model
     side_by_side = jobs or (1 if alone else parallel.jobs_for(context.plan.device, len(groups)))
     for record in _in_processes(context, groups, side_by_side) if side_by_side > 1 else _in_turn(context, groups):
         failed = [record] if record.status == "failed" else []
-        outcome = Outcome(outcome.computed + 1, outcome.cached, outcome.failed + failed)
+        for name, value in record.counts.items():
+            if name.startswith("judge_"):
+                outcome.judge[name] = outcome.judge.get(name, 0) + value
+        outcome = outcome._replace(computed=outcome.computed + 1, failed=outcome.failed + failed)
         done += 1
         context.reporter.cells(done, total)
     return outcome

@@ -62,7 +62,7 @@ def done(tmp_path_factory: pytest.TempPathFactory, subjects: Path) -> dict[str, 
 
 
 def test_every_variant_hookpoint_and_replicate_is_scored(done: dict[str, Any]) -> None:
-    assert done["outcome"] == Outcome(20, 0, [])
+    assert done["outcome"] == Outcome(20, 0, [], {})
     found = scored(done["runs"])
     assert len(found) == 20
     assert {record.where.variant for record in found.values()} == set(registry.VARIANTS)
@@ -101,7 +101,7 @@ def test_again_computes_nothing_and_the_board_is_byte_identical(done: dict[str, 
     suite, runs = Suite.model_validate(done["settings"]), done["runs"]
     before = board.render_local(Store(runs)).read_bytes()
     stamps = {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")}
-    assert run(suite, runs, Silent()) == Outcome(0, 20, [])
+    assert run(suite, runs, Silent()) == Outcome(0, 20, [], {})
     assert {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")} == stamps
     assert board.render_local(Store(runs)).read_bytes() == before
 
@@ -245,7 +245,7 @@ def test_the_example_of_the_submissions_page_runs(suite: Suite, tmp_path: Path) 
         (home / {"python": "method.py", "toml": "method.toml"}[kind]).write_text(textwrap.dedent(text))
     method = methods.load("first_units", (home.parent,))
     small = suite.model_copy(update={"variants": ("trained",), "metrics": ("l0@1",)})
-    assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [])
+    assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [], {})
 
 
 def test_a_fifteen_line_method_runs_and_says_what_it_cannot_do(suite: Suite, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_failing_joint_fit_falls_back_to_single_fits(suite: Suite, tmp_path: P
     code = PLAIN + "\n    def fit_many(self, jobs):\n        raise RuntimeError('no joint fit today')\n"
     method = submission(tmp_path / "methods", code=code)
     small = suite.model_copy(update={"variants": ("trained",), "metrics": ("l0@1",)})
-    assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [])
+    assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [], {})
     assert {record.cost["fitted_together"] for record in scored(tmp_path / "runs", method="units").values()} == {1}
 
 
@@ -302,6 +302,6 @@ class One:
 def test_a_model_scope_method_sees_all_hookpoints_at_once(suite: Suite, tmp_path: Path) -> None:
     method = submission(tmp_path / "methods", scope="model", code=SHARED)
     small = suite.model_copy(update={"variants": ("trained",), "metrics": ("l0@1",)})
-    assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [])
+    assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [], {})
     for record in scored(tmp_path / "runs", method="units").values():
         assert record.counts["n_latents"] == 66

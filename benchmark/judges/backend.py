@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from benchmark.errors import BadInput, unknown
 from benchmark.judges import prompts
 
+STOP = "\n\n\n"
+"""An answer is one line; `transformers serve` answers 500 to an empty list of stops."""
 CHUNK = 32
 IN_A_ROW = 3
 REACHED_WITHIN = 5.0
@@ -128,7 +130,7 @@ class Backend:
             JudgeError: nothing answers any more.
         """
         contexts = [self._context(history) for history, _ in asked]
-        options = [{"until": [], "max_gen_toks": limit, "temperature": 0, "do_sample": False} for _, limit in asked]
+        options = [{"until": [STOP], "max_gen_toks": limit, "temperature": 0, "do_sample": False} for _, limit in asked]
         return self._ask("generate_until", list(zip(contexts, options, strict=True)), answered)
 
     def probability_of_one(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from benchmark.metrics.ranking import auroc, roc
 from benchmark.metrics.value import Value
 
 PAPER, FUZZING, MATCHED, DETECTION = registry.SCORERS
+BESIDE = (*registry.BLIND, *registry.JUDGES)
 CONTEXTS, ROC_POINTS = 5, 101
 FAR = 10_000
 Rng = Callable[..., np.random.Generator]
@@ -31,6 +32,14 @@ class Text(NamedTuple):
     explain: Windows
     score: Windows
     language: Language
+
+
+class Asking(NamedTuple):
+    """Which scorers ask, the judges by name, and which of them is the suite's."""
+
+    scorers: Sequence[str]
+    judges: dict[str, Judge]
+    spec: str
 
 
 class Round(NamedTuple):
@@ -72,11 +81,18 @@ def draw(explained: sparse.csc_array, z: sparse.csc_array, text: Text, rng: Rng)
     return Drawn(explain, score, chosen, np.array(enough, bool))
 
 
-def assess(drawn: Drawn, text: Text, judge: Judge, ladder: dict[str, Judge], rng: Rng, progress: Progress) -> Assessed:
-    """All scorers under the suite's judge, under the same with no explanation and with another latent's, and under the
+def wanted(metrics: Sequence[str]) -> list[str]:
+    """Scorers that any of the metrics rests on."""
+    of = {scorer: {scorer, *(registry.beside(scorer, judge) for judge in BESIDE)} for scorer in registry.SCORERS}
+    of[PAPER].add(registry.POOLED)
+    return [scorer for scorer, names in of.items() if names.intersection(metrics)]
+
+
+def assess(drawn: Drawn, text: Text, asking: Asking, rng: Rng, progress: Progress) -> Assessed:
+    """Scorers under the suite's judge, under the same with no explanation and with another latent's, and under the
     judges of the ladder.
     """
-    rounds = _rounds(drawn, text, rng)
+    judge, rounds = asking.judges[asking.spec], _rounds(drawn, text, asking.scorers, rng)
     words = _explained(judge, rounds, progress)
     values: dict[str, Value] = {}
     curves, counts = [], _counts(drawn, rounds)
@@ -90,8 +106,9 @@ def assess(drawn: Drawn, text: Text, judge: Judge, ladder: dict[str, Judge], rng
         for view, told in _blind(words[scorer], rng).items():
             blind = _graded(judge, told, asked, text, progress)
             values[registry.beside(scorer, view)] = _value(scorer, asked, blind, drawn)._replace(per_latent=None)
-    for name, rung in ladder.items():
-        if rung.identity == judge.identity:
+    for name in registry.JUDGES:
+        rung = asking.judges[name]
+        if name == asking.spec:
             values |= {registry.beside(scorer, name): values[scorer]._replace(per_latent=None) for scorer in rounds}
             continue
         words_of_rung = _explained(rung, rounds, progress)
@@ -104,16 +121,22 @@ def assess(drawn: Drawn, text: Text, judge: Judge, ladder: dict[str, Judge], rng
     return Assessed(values, counts, _columns(drawn, rounds, words, text), tables)
 
 
-def _rounds(drawn: Drawn, text: Text, rng: Rng) -> dict[str, Round]:
+def _rounds(drawn: Drawn, text: Text, scorers: Sequence[str], rng: Rng) -> dict[str, Round]:
     vocab = len(text.language.counts)
     split = Split.of(text.score, rng("scored windows").random(len(text.score.rows)), vocab)
     latents = np.flatnonzero(drawn.eligible)
     shown = [drawn.explain[latent].examples(drawn.chosen[latent], text.explain) for latent in latents]
-    asked = {
-        scorer: Round(latents, shown, [ask(drawn.score[latent], split, rng(scorer, int(latent))) for latent in latents])
-        for scorer, ask in ((FUZZING, items.fuzzing), (MATCHED, items.token_matched), (DETECTION, items.detection))
+    asks = {FUZZING: items.fuzzing, MATCHED: items.token_matched, DETECTION: items.detection}
+    return {
+        scorer: _paper(drawn, split, rng)
+        if scorer == PAPER
+        else Round(
+            latents,
+            shown,
+            [asks[scorer](drawn.score[latent], split, rng(scorer, int(latent))) for latent in latents],
+        )
+        for scorer in scorers
     }
-    return {PAPER: _paper(drawn, split, rng), **asked}
 
 
 def _paper(drawn: Drawn, split: Split, rng: Rng) -> Round:
@@ -128,11 +151,11 @@ def _paper(drawn: Drawn, split: Split, rng: Rng) -> Round:
 
 def _explained(judge: Judge, rounds: dict[str, Round], progress: Progress) -> dict[str, list[Explanation]]:
     """Explanations per scorer: the paper's has examples of its own, the others share theirs."""
-    shared = judge.explain(rounds[FUZZING].examples, progress)
-    return {
-        scorer: judge.explain(asked.examples, progress) if scorer == PAPER else shared
-        for scorer, asked in rounds.items()
-    }
+    found: dict[int, list[Explanation]] = {}
+    for asked in rounds.values():
+        if id(asked.examples) not in found:
+            found[id(asked.examples)] = judge.explain(asked.examples, progress)
+    return {scorer: found[id(asked.examples)] for scorer, asked in rounds.items()}
 
 
 def _graded(judge: Judge, words: list[Explanation], asked: Round, text: Text, progress: Progress) -> list[Grades]:
@@ -189,7 +212,7 @@ def _counts(drawn: Drawn, rounds: dict[str, Round]) -> dict[str, float]:
     }
     return {
         "eligible_drawn": float(drawn.eligible.sum()),
-        "paper_survivors": float(len(rounds[PAPER].latents)),
+        **({"paper_survivors": float(len(rounds[PAPER].latents))} if PAPER in rounds else {}),
         **lacking,
     }
 
@@ -207,11 +230,11 @@ def _columns(
 ) -> dict[str, list[object]]:
     """Explanations, None where there is none, and where the examples are: block x 10,000 + first position."""
     columns: dict[str, list[object]] = {}
-    for name, scorer in (("explanation", FUZZING), ("explanation_paper", PAPER)):
+    for scorer, asked in rounds.items():
         words: list[object] = [None] * len(drawn.score)
-        for latent, told in zip(rounds[scorer].latents, said[scorer], strict=True):
+        for latent, told in zip(asked.latents, said[scorer], strict=True):
             words[latent] = told.text
-        columns[name] = words
+        columns["explanation_paper" if scorer == PAPER else "explanation"] = words
     places = [firing.windows[chosen] for firing, chosen in zip(drawn.explain, drawn.chosen, strict=True)]
     columns["examples"] = [
         (text.explain.block[window] * FAR + text.explain.start[window]).astype(np.int32) for window in places

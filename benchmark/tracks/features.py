@@ -15,7 +15,6 @@ from torch import Tensor
 
 from benchmark import keyed, registry
 from benchmark.autointerp.examples import EXPLAINED, SCORED
-from benchmark.autointerp.scores import Judged
 from benchmark.autointerp.windows import Windows, firing_windows
 from benchmark.data import activations
 from benchmark.data.blocks import Blocks
@@ -223,13 +222,14 @@ class FeaturesTrack:
         return values, {"concepts": table}
 
     def _judged(self, hidden: Hidden, firing: autointerp.Drawn, keys: Keys, progress: Progress) -> autointerp.Assessed:
-        if not self._wants(Judged):
+        scorers = autointerp.wanted(self.metrics)
+        if not scorers:
             return autointerp.Assessed({}, {}, {}, {})
         for spec in (self.judging.spec, *registry.JUDGES):
             if spec not in self._judges:
                 self._judges[spec] = open_judge(self.judging._replace(spec=spec), hidden.text.language)
-        ladder = {spec: self._judges[spec] for spec in registry.JUDGES}
-        return autointerp.assess(firing, hidden.text, self._judges[self.judging.spec], ladder, keys.rng, progress)
+        asking = autointerp.Asking(scorers, self._judges, self.judging.spec)
+        return autointerp.assess(firing, hidden.text, asking, keys.rng, progress)
 
     def _reconstruction(self, x: Tensor, xhat: Tensor | None) -> dict[str, Value]:
         if xhat is None:

@@ -38,17 +38,17 @@ class Made(NamedTuple):
         return Split.of(self.windows, np.random.default_rng(seed).random(len(self.windows.rows)), VOCAB)
 
 
-def made(seed: int, blocks: int = 120) -> Made:
+def made(seed: int, blocks: int = 120, vocab: int = VOCAB) -> Made:
     """Zipfian tokens in documents of 60 to 128 tokens."""
     rng = np.random.default_rng(seed)
-    share = 1 / np.arange(1, VOCAB + 1)
-    tokens = rng.choice(VOCAB, size=(blocks, BLOCK), p=share / share.sum())
+    share = 1 / np.arange(1, vocab + 1)
+    tokens = rng.choice(vocab, size=(blocks, BLOCK), p=share / share.sum())
     lengths = rng.integers(60, BLOCK + 1, size=blocks)
     return Made(tokens, lengths, Windows.of(tokens, lengths))
 
 
 def language(text: Made) -> Language:
-    counts = np.bincount(text.tokens.ravel(), minlength=VOCAB)
+    counts = np.bincount(text.tokens.ravel(), minlength=text.tokens.max() + 1)
     return Language(counts, lambda ids: "".join(f" w{number}" for number in ids))
 
 

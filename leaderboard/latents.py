@@ -1,0 +1,65 @@
+"""What a record says of single latents: explanation, scores and top contexts, from its tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from benchmark import registry
+from benchmark.errors import BadInput
+from benchmark.records import Record, read
+
+MARKED = re.compile(r"<<(.*?)>>", re.DOTALL)
+SHOWN = [name for name in registry.SCORERS if not name.endswith("@paper")]
+
+
+class Latent(NamedTuple):
+    """One latent: its line of the table, and its strongest contexts with the active tokens between << and >>."""
+
+    line: pd.Series
+    contexts: pd.DataFrame
+
+
+def find(name: str, folders: Sequence[Path]) -> Path:
+    """A record by its path, or by the beginning of its score id below one of `folders`.
+
+    Raises:
+        BadInput: no such record, or several.
+    """
+    if name.endswith(".json"):
+        if not Path(name).is_file():
+            raise BadInput(f"record {name} does not exist")
+        return Path(name)
+    found = {path.stem: path for folder in folders for path in sorted(folder.rglob(f"{name}*.json"))}
+    found = {stem: path for stem, path in found.items() if re.fullmatch("[0-9a-f]{16}", stem)}
+    if len(found) != 1:
+        raise BadInput(f"{len(found) or 'no'} records begin with {name!r}: give a path, or a whole score id")
+    return next(iter(found.values()))
+
+
+def table(path: Path) -> tuple[Record, pd.DataFrame]:
+    """A record and its drawn latents, best token-matched score first."""
+    record, latents = read(path), path.with_suffix(".parquet")
+    if not latents.is_file():
+        raise BadInput(f"{latents.name} is missing beside {path}: run the cell again")
+    frame = pd.read_parquet(latents)
+    if "explanation" not in frame:
+        raise BadInput(f"{path.name} holds no explanations: its suite asked for none, or it is of an earlier version")
+    return record, frame.sort_values("fuzzing-token-matched@1", ascending=False, kind="stable", na_position="last")
+
+
+def one(path: Path, latent: int) -> tuple[Record, Latent]:
+    """A record and one of its drawn latents."""
+    record, frame = table(path)
+    chosen = frame[frame["latent"] == latent]
+    if chosen.empty:
+        drawn = ", ".join(map(str, sorted(frame["latent"])[:8]))
+        raise BadInput(
+            f"latent {latent} was not drawn in {path.stem}: drawn are {drawn}, …; leave --latent out for all"
+        )
+    contexts = pd.read_parquet(path.with_suffix(".contexts.parquet"))
+    return record, Latent(chosen.iloc[0], contexts[contexts["row"] == chosen.index[0]])
