@@ -190,9 +190,10 @@ def _judge_summary(counts: dict[str, float]) -> str:
 
 
 def _print_latents(record: records.Record, frame: pd.DataFrame) -> None:
-    table = Table("latent", "rate", *latents.SHOWN, "explanation", title=_cell(record))
+    scorers = latents.scorers(frame)
+    table = Table("latent", "rate", *scorers, "explanation", title=_cell(record))
     for _, line in frame.iterrows():
-        scores = (f"{line[name]:.2f}" if pd.notna(line[name]) else "" for name in latents.SHOWN)
+        scores = (f"{line[name]:.2f}" if pd.notna(line[name]) else "" for name in scorers)
         words = line["explanation"] or "(fires in too few windows to be explained and scored)"
         table.add_row(str(line["latent"]), f"{line['rate']:.1e}", *scores, escape(words))
     console.print(table)
@@ -203,7 +204,7 @@ def _print_latent(record: records.Record, found: latents.Latent) -> None:
     console.print(f"latent {line['latent']}, {_cell(record)}", style="bold")
     console.print(f"fires on {line['rate']:.2%} of tokens, in {line['scorer_windows']} of the scorer's windows")
     console.print(f"explanation: {line['explanation'] or '(none: it fires in too few windows)'}", markup=False)
-    for name in latents.SHOWN:
+    for name in latents.scorers(line.to_frame().T):
         if pd.notna(line[name]):
             console.print(f"{name}: {line[name]:.3f}", highlight=False)
     for _, context in found.contexts.iterrows():

@@ -9,12 +9,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from benchmark import registry
 from benchmark.errors import BadInput
 from benchmark.records import Record, read
 
 MARKED = re.compile(r"<<(.*?)>>", re.DOTALL)
-SHOWN = [name for name in registry.SCORERS if not name.endswith("@paper")]
 
 
 class Latent(NamedTuple):
@@ -42,14 +40,21 @@ def find(name: str, folders: Sequence[Path]) -> Path:
 
 
 def table(path: Path) -> tuple[Record, pd.DataFrame]:
-    """A record and its drawn latents, best token-matched score first."""
+    """A record and its drawn latents, the best first."""
     record, latents = read(path), path.with_suffix(".parquet")
     if not latents.is_file():
         raise BadInput(f"{latents.name} is missing beside {path}: run the cell again")
     frame = pd.read_parquet(latents)
     if "explanation" not in frame:
         raise BadInput(f"{path.name} holds no explanations: its suite asked for none, or it is of an earlier version")
-    return record, frame.sort_values("fuzzing-token-matched@1", ascending=False, kind="stable", na_position="last")
+    frame["explanation"] = frame["explanation"].fillna("")
+    best = scorers(frame)[-1:]
+    return record, frame.sort_values(best, ascending=False, kind="stable", na_position="last") if best else frame
+
+
+def scorers(frame: pd.DataFrame) -> list[str]:
+    """Scorers that a table of latents has scores of."""
+    return [name for name in ("detection@1", "fuzzing@1", "fuzzing-token-matched@1") if name in frame]
 
 
 def one(path: Path, latent: int) -> tuple[Record, Latent]:

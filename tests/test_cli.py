@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import tomli_w
 from typer.testing import CliRunner
@@ -119,6 +120,12 @@ BAD = {
     "runs not writable": (blocked_runs, "cannot be written"),
     "device not there": (set_field("subject", "device", value="cuda:9"), "device 'cuda:9' is not there"),
     "one checkpoint twice": (same_replicate, "is listed twice"),
+    "unknown judge": (set_field("judge", value="lexcial"), "did you mean 'lexical'?"),
+    "judge without address": (lambda settings, folder: ["--judge", "local-chat-completions:model=m"], "base_url=URL"),
+    "judge not running": (
+        set_field("judge", value="local-chat-completions:model=m,base_url=http://127.0.0.1:9/v1"),
+        "nothing answers at 127.0.0.1:9",
+    ),
     "block too long": (set_field("tokens", "block", value=4096), "takes at most 256 positions"),
 }
 
@@ -145,6 +152,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tiny: dict[str, Any], tmp_pat
         (["run", "topk_sae", "--suite", "smok"], "unknown suite 'smok': did you mean 'smoke'?"),
         (["plan", "nothing"], "unknown method"),
         (["publish", "topk_sae", "--runs", "/nowhere"], "no records of topk_sae"),
+        (["show", "/nowhere/at/all.json"], "does not exist"),
+        (["show", "zzz", "--runs", "/nowhere"], "no records begin with 'zzz'"),
     ],
 )
 def test_unknown_names(arguments: list[str], sentence: str) -> None:
@@ -171,6 +180,26 @@ def test_run_plan_and_render(tiny: dict[str, Any], tmp_path: Path) -> None:
     assert len(Store(tmp_path / "runs").records("tiny", "topk_sae")) == 4
 
 
+def test_show_prints_what_latents_stand_for(tiny: dict[str, Any], tmp_path: Path) -> None:
+    tiny |= {"variants": ["trained"], "hookpoints": ["layers.1"], "metrics": ["fuzzing@1", "fuzzing-token-matched@1"]}
+    tiny["tokens"] |= {"explain": 8_000, "score": 8_000}
+    suite, runs = tmp_path / "tiny.toml", ["--runs", str(tmp_path / "runs")]
+    suite.write_text(tomli_w.dumps(tiny))
+    assert runner.invoke(app, ["run", "topk_sae", "--suite", str(suite), *runs]).exit_code == 0
+    path = next(path for path in (tmp_path / "runs" / "records").rglob("*.json") if len(path.stem) == 16)
+    table = pd.read_parquet(path.with_suffix(".parquet"))
+    every = runner.invoke(app, ["show", path.stem[:6], *runs])
+    assert every.exit_code == 0, every.output
+    assert all(f"│ {latent} " in every.stdout for latent in table["latent"])
+    explained = table[table["explanation"].notna()].iloc[0]
+    one = runner.invoke(app, ["show", str(path), "--latent", str(explained["latent"]), *runs])
+    assert explained["explanation"] in one.stdout.replace("\n", " ")
+    assert one.stdout.count("<<") >= 5
+    absent = runner.invoke(app, ["show", str(path), "--latent", "99999", *runs])
+    assert absent.exit_code == 2
+    assert "was not drawn" in absent.stderr
+
+
 def test_list_names_everything() -> None:
     result = runner.invoke(app, ["list"])
     assert result.exit_code == 0
@@ -179,5 +208,5 @@ def test_list_names_everything() -> None:
 
 
 def test_help_says_what_each_command_does() -> None:
-    for command in ("run", "plan", "list", "render", "publish"):
+    for command in ("run", "plan", "list", "show", "render", "publish"):
         assert runner.invoke(app, [command, "--help"]).exit_code == 0
