@@ -23,7 +23,7 @@ from benchmark import suite as suites
 from benchmark.errors import BadInput, unknown
 from benchmark.judges import open as judges
 from benchmark.reporting import quiet_libraries, reporter
-from leaderboard import board, latents, markdown
+from leaderboard import board, compare, latents, markdown, top
 from leaderboard.standings import ALL, Row
 
 app = typer.Typer(
@@ -69,7 +69,11 @@ def run(  # noqa: PLR0917  typer: every option is a parameter
         with reporter(console) as report:
             outcome = pipeline.run(chosen, found, rows, store, isolation, report, jobs=jobs, replay=replay)
         path = board.render_local(store)
-        _print_summary(board.local_rows(store), chosen.name, method)
+        local = board.local(store)
+        _print_summary(local.rows, chosen.name, method)
+        for entry in local.entries:
+            if (entry.suite, entry.method) == (chosen.name, method):
+                console.print(top.sentence(entry), highlight=False, soft_wrap=True)
         console.print(
             f"{outcome.computed} cells computed, {outcome.cached} were done, in {time.monotonic() - started:.0f} s; "
             f"the whole board is {path}"
@@ -116,6 +120,31 @@ def show_list() -> None:
             console.print(title, style="bold")
             for line in lines:
                 console.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+@app.command("compare")
+def show_comparison(
+    first: Annotated[str, typer.Argument(help="A method, or method:settings.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="What it is held against.", show_default=False)],
+    suite: SuiteName = "standard",
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print how much more of a gap to its worst null one method has than another, paired by replicate."""
+    with clean_errors():
+        found = compare.compare(board.local(records.Store(runs)).records, suite, first, second)
+        table = Table("metric", first, second, "difference", "95 % interval", "p (one-sided)", "replicates")
+        for line in found:
+            gap = line.difference
+            said = (
+                (f"{gap.mean:+.4f}", f"[{gap.interval[0]:+.4f}, {gap.interval[1]:+.4f}]", f"{gap.p:.3g}") if gap else ()
+            )
+            table.add_row(
+                line.metric, f"{line.first:+.4f}", f"{line.second:+.4f}", *(said or ("n/a",) * 3), str(line.replicates)
+            )
+        console.print(table)
+        console.print(
+            "gaps to each method's own worst null; p is not adjusted: only the headline is a confirmatory claim"
+        )
 
 
 @app.command()

@@ -111,6 +111,8 @@ HIGHER_IS_BETTER = {
     **{name: True for name in AUTOINTERP if not any(f".{judge}@" in name for judge in BLIND)},
 }
 
+HEADLINE = "fuzzing-token-matched@1"
+"""What the board ranks by, under the suite's judge."""
 DELTA = {
     "ce_spliced@1": 0.05,
     "kl_spliced@1": 0.05,

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
 
 from benchmark.records import TABLES, Join, Record, Store, path_of, read_all, read_joins, write_joins, write_text
-from leaderboard import markdown, standings
+from leaderboard import headline, markdown, resolved, standings, top
+from leaderboard.headline import Entry
+from leaderboard.resolved import Curve, Tables
 from leaderboard.standings import Row
 
 HOME = Path(__file__).parent
@@ -17,26 +22,65 @@ SUFFIXES = (".json", ".parquet", *(f".{name}.parquet" for name in TABLES))
 Key = tuple[str, str, str]
 
 
+class Board(NamedTuple):
+    """What a board is made from: records, joins, and the table of latents of a record."""
+
+    records: list[Record]
+    joins: list[Join]
+    tables: Tables
+
+    @property
+    def rows(self) -> list[Row]:
+        """A row per method, setting, metric and hookpoint."""
+        return standings.rows(self.records, self.joins)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """A line of the headline table per method and setting."""
+        return headline.entries(self.records)
+
+    def text(self) -> str:
+        """The whole board as Markdown."""
+        lines: dict[markdown.Place, tuple[list[Entry], list[Curve]]] = {}
+        for entry in self.entries:
+            lines.setdefault((entry.suite, entry.subject), ([], []))[0].append(entry)
+        for curve in resolved.curves(self.records, self.tables):
+            lines[curve.suite, curve.subject][1].append(curve)
+        return markdown.render(self.rows, {place: top.tables(*found) for place, found in lines.items()})
+
+
 def render_published() -> Path:
     """`leaderboard/LEADERBOARD.md` from the published records alone."""
-    write_text(PUBLISHED, markdown.render(standings.rows(read_all(RESULTS), _all_joins(RESULTS))))
+    records = read_all(RESULTS)
+    write_text(PUBLISHED, Board(records, _all_joins(RESULTS), _tables(RESULTS)).text())
     return PUBLISHED
 
 
 def render_local(store: Store) -> Path:
     """`LEADERBOARD.md` under the store: published rows plus own, own rows taking the place of published ones."""
     path = store.root / "LEADERBOARD.md"
-    write_text(path, markdown.render(local_rows(store)))
+    write_text(path, local(store).text())
     return path
 
 
-def local_rows(store: Store) -> list[Row]:
-    """The rows of the local board."""
+def local(store: Store) -> Board:
+    """The local board."""
     records, joins = store.selected()
     taken = {_key(record) for record in records}
     records += [record for record in read_all(RESULTS) if _key(record) not in taken]
     joins += [join for join in _all_joins(RESULTS) if _key(join) not in taken]
-    return standings.rows(records, joins)
+    return Board(records, joins, _tables(store.root / "records", RESULTS))
+
+
+def _tables(*folders: Path) -> Tables:
+    """Tables of latents from the first folder that has them."""
+
+    def table(record: Record) -> pd.DataFrame | None:
+        paths = (path_of(folder, record).with_suffix(".parquet") for folder in folders)
+        found = next((path for path in paths if path.is_file()), None)
+        return pd.read_parquet(found) if found else None
+
+    return table
 
 
 def publish(store: Store, method: str) -> list[Path]:

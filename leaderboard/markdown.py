@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 
 from benchmark import registry
 from leaderboard.standings import ALL, Row, Score
 
+Place = tuple[str, str]
 INTRODUCTION = """\
 How each method scores on a trained network, on the same network with training destroyed (the nulls), and on the
 control. Scores are means over hookpoints and method seeds, then mean ± standard deviation over replicates (training
@@ -19,16 +21,16 @@ once; *verdict*, from five replicates on, is the first that holds of reversed, e
 and inconclusive; the smallest difference that matters is .02, .04 for lifts, .05 for nats and causal effect. *Ratio* is
 the worst null's gap over the control's, with Fieller's interval, where chance is what the control scores.
 Metrics without a direction, and those that compare replicates, carry no verdict. Rows of single hookpoints are
-exploratory, and no rank is claimed. *n/a* is undefined; the reason stands below its table."""
+exploratory; ranks are claimed in the headline table alone. *n/a* is undefined; the reason stands below its table."""
 
 
-def render(rows: Sequence[Row]) -> str:
-    """The whole board; the same rows give the same bytes."""
+def render(rows: Sequence[Row], top: Mapping[Place, Sequence[str]] = MappingProxyType({})) -> str:
+    """The whole board; the same rows give the same bytes. `top` has the first tables of each suite and subject."""
     parts = ["# NullGap leaderboard", INTRODUCTION]
     if not rows:
         parts.append("No records yet.")
     for suite, members in itertools.groupby(rows, key=lambda row: (row.suite, row.subject)):
-        parts.append(f"## Suite `{suite[0]}`, subject {suite[1]}")
+        parts += [f"## Suite `{suite[0]}`, subject {suite[1]}", *top.get(suite, ())]
         by_metric = sorted(members, key=lambda row: place(row.metric))
         for metric, entries in itertools.groupby(by_metric, key=lambda row: row.metric):
             parts += [f"### {metric} ({_direction(metric)})", *_metric(list(entries))]

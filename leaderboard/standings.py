@@ -99,19 +99,28 @@ def long(records: Iterable[Record], joins: Iterable[Join] = ()) -> pd.DataFrame:
     return frame.astype({"value": float}).sort_values(columns[:-2], ignore_index=True, kind="stable")
 
 
-def _row(key: dict[str, str], hookpoint: str, part: pd.DataFrame) -> Row:
-    scores = _per_replicate(part)
-    sign = 1 if registry.HIGHER_IS_BETTER.get(key["metric"], True) else -1
+def claim(metric: str, scores: pd.DataFrame) -> Claim | None:
+    """What scores [replicate, variant] of a metric support; None where they support nothing."""
+    return _claim(metric, differences(metric, scores))
+
+
+def differences(metric: str, scores: pd.DataFrame) -> dict[str, pd.Series]:
+    """Trained minus each null and the control, per replicate, turned so that larger is better."""
+    sign = 1 if registry.HIGHER_IS_BETTER.get(metric, True) else -1
     others = [name for name in (*registry.NULLS, registry.CONTROL) if "trained" in scores and name in scores]
-    differences = {name: (sign * (scores["trained"] - scores[name])).dropna() for name in others}
-    gaps = {name: _score(values) for name, values in differences.items() if name != registry.CONTROL}
+    return {name: (sign * (scores["trained"] - scores[name])).dropna() for name in others}
+
+
+def _row(key: dict[str, str], hookpoint: str, part: pd.DataFrame) -> Row:
+    scores = per_replicate(part)
+    found = differences(key["metric"], scores)
     return Row(
         **key,
         hookpoint=hookpoint,
-        scores={variant: _score(scores[variant].dropna()) for variant in _ordered(scores)},
-        gaps=gaps,
+        scores={variant: score(scores[variant].dropna()) for variant in _ordered(scores)},
+        gaps={name: score(values) for name, values in found.items() if name != registry.CONTROL},
         reasons=tuple(sorted(set(part["reason"].dropna()))),
-        claim=_claim(key["metric"], differences),
+        claim=_claim(key["metric"], found),
     )
 
 
@@ -132,8 +141,8 @@ def _claim(metric: str, differences: dict[str, pd.Series]) -> Claim | None:
     return Claim(gaps, lowest, verdict(d, delta=delta), ratio)
 
 
-def _per_replicate(part: pd.DataFrame) -> pd.DataFrame:
-    """S[replicate, variant]: NaN where a cell is missing or undefined."""
+def per_replicate(part: pd.DataFrame) -> pd.DataFrame:
+    """S[replicate, variant] of one metric's lines: NaN where a cell is missing or undefined."""
     cells = part.groupby(["variant", "replicate", "hookpoint", "method_seed"])["value"].mean()
     wanted = part.groupby(["hookpoint", "method_seed"]).ngroups
     grouped = cells.groupby(["variant", "replicate"])
@@ -141,7 +150,8 @@ def _per_replicate(part: pd.DataFrame) -> pd.DataFrame:
     return means.unstack("variant")
 
 
-def _score(values: pd.Series) -> Score:
+def score(values: pd.Series) -> Score:
+    """Mean and spread of a score over replicates [replicate]."""
     count = len(values)
     return Score(
         float(values.mean()) if count else None,

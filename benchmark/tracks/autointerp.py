@@ -17,6 +17,7 @@ from benchmark.autointerp.windows import Firing, Windows
 from benchmark.judges.contract import Examples, Explanation, Grades, Judge, Language, Progress
 from benchmark.judges.prompts import marked
 from benchmark.metrics.ranking import auroc, roc
+from benchmark.metrics.token_distribution import TokenDistribution
 from benchmark.metrics.value import Value
 
 PAPER, FUZZING, MATCHED, DETECTION = registry.SCORERS
@@ -79,6 +80,22 @@ def draw(explained: sparse.csc_array, z: sparse.csc_array, text: Text, rng: Rng)
         for first, second in zip(explain, score, strict=True)
     ]
     return Drawn(explain, score, chosen, np.array(enough, bool))
+
+
+def token_distribution(drawn: Drawn, text: Text) -> TokenDistribution:
+    """Of the active tokens in the windows that an explainer sees."""
+    shown = [firing.activations[chosen] for firing, chosen in zip(drawn.explain, drawn.chosen, strict=True)]
+    where = [activations > 0 for activations in shown]
+    ids = [
+        text.explain.ids[firing.windows[chosen]][active]
+        for firing, chosen, active in zip(drawn.explain, drawn.chosen, where, strict=True)
+    ]
+    return TokenDistribution.of(
+        np.repeat(np.arange(len(shown)), [int(active.sum()) for active in where]),
+        np.concatenate([np.zeros(0, np.int64), *ids]),
+        np.concatenate([np.zeros(0), *(found[active] for found, active in zip(shown, where, strict=True))]),
+        (len(shown), len(text.language.counts)),
+    )
 
 
 def wanted(metrics: Sequence[str]) -> list[str]:

@@ -28,7 +28,6 @@ from benchmark.metrics.position import PositionCounts
 from benchmark.metrics.reconstruction import Reconstruction
 from benchmark.metrics.sparsity import Sparsity
 from benchmark.metrics.splice import Splice
-from benchmark.metrics.token_distribution import TokenDistribution
 from benchmark.metrics.token_regression import TokenRegression
 from benchmark.metrics.value import Value, undefined
 from benchmark.models.hookpoints import layer_of
@@ -183,7 +182,7 @@ class FeaturesTrack:
         }
         explained = csr(featurizer.encode(hidden.x_explain[hookpoint]), featurizer.n_latents)
         firing = autointerp.draw(explained[:, drawn].tocsc(), z.tocsc(), hidden.text, keys.rng)
-        values |= _token_distribution(hidden, firing)
+        values |= autointerp.token_distribution(firing, hidden.text).values()
         concept_values, per_concept = self._concepts(hidden, codes)
         values |= concept_values
         if not len(drawn):
@@ -338,22 +337,6 @@ def _token_regression(hidden: Hidden, z: sparse.csr_array) -> dict[str, Value]:
     vocab = int(hidden.network.model.config.vocab_size)
     dense = np.asarray(z.todense(), dtype=np.float32)
     return TokenRegression.of(tokens.ids, tokens.previous, tokens.documents, dense, vocab).values()
-
-
-def _token_distribution(hidden: Hidden, firing: autointerp.Drawn) -> dict[str, Value]:
-    """Of the active tokens in the windows that an explainer sees."""
-    shown = [one.activations[chosen] for one, chosen in zip(firing.explain, firing.chosen, strict=True)]
-    ids = [
-        hidden.text.explain.ids[one.windows[chosen]] for one, chosen in zip(firing.explain, firing.chosen, strict=True)
-    ]
-    latents = np.repeat(np.arange(len(shown)), [np.count_nonzero(activations) for activations in shown])
-    where = [activations > 0 for activations in shown]
-    return TokenDistribution.of(
-        latents,
-        np.concatenate([np.zeros(0, np.int64), *(found[active] for found, active in zip(ids, where, strict=True))]),
-        np.concatenate([np.zeros(0), *(found[active] for found, active in zip(shown, where, strict=True))]),
-        (len(shown), int(hidden.network.model.config.vocab_size)),
-    ).values()
 
 
 def _eligible(hidden: Hidden, explained: sparse.csr_array, codes: sparse.csr_array, alive: NDArray[np.bool_]) -> int:

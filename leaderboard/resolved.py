@@ -1,0 +1,60 @@
+"""The headline's gap by firing frequency, from tables of latents: per half decade, and standardised. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmark import registry
+from benchmark.records import Record
+from benchmark.stats import frequency
+from benchmark.stats.frequency import Latents, Resolved
+from benchmark.stats.null_gap import Gap, gap
+
+Tables = Callable[[Record], pd.DataFrame | None]
+CHANCE = 0.5
+
+
+class Curve(NamedTuple):
+    """Trained against one null: gap per bin, and the standardised gap with its interval (None under 3 replicates)."""
+
+    suite: str
+    subject: str
+    method: str
+    label: str
+    null: str
+    resolved: Resolved
+    standardised: Gap | None
+
+
+def curves(records: Sequence[Record], tables: Tables) -> list[Curve]:
+    """Of every entry and null; latents that could not be asked about count with their score of chance."""
+    latents: dict[tuple[str, str, str, str], dict[str, list[tuple[int, pd.DataFrame]]]] = {}
+    for record in records:
+        table = tables(record) if record.status == "scored" and registry.HEADLINE in record.metrics else None
+        if table is not None and registry.HEADLINE in table:
+            where = record.where
+            key = where.suite, where.subject, where.method, where.label
+            latents.setdefault(key, {}).setdefault(where.variant, []).append((where.replicate, table))
+    found = []
+    for key in sorted(latents):
+        sides = {variant: _latents(parts) for variant, parts in latents[key].items()}
+        for null in registry.NULLS:
+            if "trained" in sides and null in sides:
+                resolved = frequency.resolve(sides["trained"], sides[null])
+                standardised = resolved.standardised[~np.isnan(resolved.standardised)]
+                suite, subject, method, label = key
+                found.append(Curve(suite, subject, method, label, null, resolved, gap(standardised)))
+    return found
+
+
+def _latents(parts: list[tuple[int, pd.DataFrame]]) -> Latents:
+    rates, scores, replicates = [], [], []
+    for replicate, table in sorted(parts, key=lambda part: part[0]):
+        rates.append(table["rate"].to_numpy(float))
+        scores.append(table[registry.HEADLINE].fillna(CHANCE).to_numpy(float))
+        replicates.append(np.full(len(table), replicate))
+    return Latents(np.concatenate(rates), np.concatenate(scores), np.concatenate(replicates))

@@ -1,0 +1,235 @@
+"""The headline table on made-up records: claims, gates, ranks, decomposition; and what a deleted record changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark import registry
+from benchmark.errors import BadInput
+from benchmark.records import Metric, Record, Where
+from benchmark.stats.null_gap import Verdict
+from leaderboard import compare, gates, resolved, top
+from leaderboard.board import Board
+from leaderboard.headline import Entry, entries
+
+HEADLINE = registry.HEADLINE
+SHUFFLED = registry.beside(HEADLINE, "shuffled")
+SCORES = {"trained": 0.65, "step0": 0.52, "rerandomized": 0.55, "rerandomized-keep-embeddings": 0.54}
+FIDELITY = {"explained_variance@1": 0.9, "kl_score@1": 0.95}
+COST = {"fit_seconds": 10, "score_seconds": 5, "worker_peak_bytes": 2**30, "harness_peak_bytes": 2**31}
+Change = Callable[[Record], Record]
+
+
+def records(
+    method: str = "topk_sae",
+    m: int = 6,
+    seed: int = 0,
+    label: str = "default",
+    **scores: Any,
+) -> list[Record]:
+    """One hookpoint, one method seed, `m` replicates; scores of variants may be given with _ for -."""
+    given = SCORES | {name.replace("_", "-"): value for name, value in scores.items()} | {registry.CONTROL: 0.5}
+    rng = np.random.default_rng(seed)
+    found = []
+    for variant, mean in given.items():
+        for replicate in range(m):
+            where = Where(
+                suite="s", method=method, label=label, subject="x", source="x", revision="r", replicate=replicate,
+                variant=variant, method_seed=0, hookpoint="layers.1",
+            )  # fmt: skip
+            noise = rng.normal(0, 0.004)
+            metrics = {HEADLINE: mean + noise, SHUFFLED: 0.5 + noise / 2} | {
+                name: value + noise for name, value in FIDELITY.items()
+            }
+            found.append(
+                Record(
+                    where=where, status="scored", fit_id="f", score_id=f"{method}{label}{variant}{replicate}",
+                    settings_hash="h", settings={},
+                    metrics={name: Metric(value=value) for name, value in metrics.items()},
+                    counts={"eligible_drawn": 80, "drawn": 100, "n_latents": 512},
+                    cost=COST,
+                )
+            )  # fmt: skip
+    return found
+
+
+def changed(entry: Record, metric: str, value: float) -> Record:
+    return entry.model_copy(update={"metrics": entry.metrics | {metric: Metric(value=value)}})
+
+
+def only(found: list[Entry], method: str = "topk_sae") -> Entry:
+    return next(entry for entry in found if entry.method == method)
+
+
+def gate(entry: Entry, name: str) -> gates.Gate:
+    return next(found for found in entry.gates if found.name == name)
+
+
+def test_an_entry_has_its_worst_null_verdict_cost_and_all_gates_passed() -> None:
+    (entry,) = entries(records())
+    assert entry.claim is not None
+    assert entry.claim.worst.null == "rerandomized"
+    assert entry.claim.worst.mean == pytest.approx(0.10, abs=0.01)
+    assert entry.claim.verdict == Verdict.BEATS
+    assert [found.passed for found in entry.gates] == [True] * 6
+    assert (entry.seconds, entry.peak_bytes) == (15, 2**31)
+    assert entry.rank == (1, 1, 1)
+    assert entry.p_holm == entry.claim.worst.p
+    assert entry.decomposition is None
+
+
+@pytest.mark.parametrize("m", [1, 2, 4])
+def test_few_replicates_make_no_claim(m: int) -> None:
+    (entry,) = entries(records(m=m))
+    assert entry.rank is None
+    assert entry.p_holm is None
+    if m < 3:
+        assert entry.claim is None
+        assert "n/a" in top.tables([entry], [])[2]
+        assert "no claim under three replicates" in top.sentence(entry)
+    else:
+        assert entry.claim is not None
+        assert entry.claim.verdict is None
+
+
+def spoiled(name: str) -> list[Record]:
+    """A submission with one fault, beside the reference."""
+    faults: dict[str, tuple[dict[str, Any], Change]] = {
+        "assay sensitivity": ({"trained": 0.5, "step0": 0.4}, lambda entry: entry),
+        "leak": (
+            {}, lambda entry: changed(entry, HEADLINE, 0.56) if entry.where.variant == registry.CONTROL else entry
+        ),
+        "fidelity parity": (
+            {}, lambda entry: changed(entry, "explained_variance@1", 0.5) if entry.where.variant == "step0" else entry
+        ),
+        "trained floor": (
+            {}, lambda entry: changed(entry, "explained_variance@1", 0.6) if entry.where.variant == "trained" else entry
+        ),
+        "coverage": (
+            {"trained": 0.53, "step0": 0.5, "rerandomized": 0.505, "rerandomized_keep_embeddings": 0.505},
+            lambda entry: entry.model_copy(
+                update={"counts": entry.counts | {"eligible_drawn": 100 if entry.where.variant == "trained" else 10}}
+            ),
+        ),
+        "one setting": (
+            {}, lambda entry: entry.model_copy(update={"settings_hash": entry.where.variant}),
+        ),
+    }  # fmt: skip
+    scores, change = faults[name]
+    return records() + [change(entry) for entry in records("mine", seed=1, **scores)]
+
+
+@pytest.mark.parametrize(
+    "name", ["assay sensitivity", "leak", "fidelity parity", "trained floor", "coverage", "one setting"]
+)
+def test_each_gate_catches_its_fault_and_voids_the_claim_but_not_the_row(name: str) -> None:
+    found = entries(spoiled(name))
+    mine = only(found, "mine")
+    assert gate(mine, name).passed is False, mine.gates
+    assert mine.void
+    assert found[-1].method == "mine"
+    assert "void (" in "\n".join(top.tables(found, []))
+    assert f"gate {name}" in top.sentence(mine)
+    assert not only(found).void
+
+
+def test_the_shuffled_judge_leaks_too() -> None:
+    leaking = [
+        changed(entry, SHUFFLED, 0.55) if entry.where.variant == registry.CONTROL else entry for entry in records()
+    ]
+    assert gate(only(entries(leaking)), "leak").passed is False
+
+
+def test_what_cannot_be_assessed_voids_nothing() -> None:
+    bare = [
+        entry.model_copy(update={"metrics": {HEADLINE: entry.metrics[HEADLINE]}, "counts": {}})
+        for entry in records("mine")
+        if entry.where.variant != registry.CONTROL
+    ]
+    (entry,) = entries(bare)
+    assert [found.passed for found in entry.gates] == [None, None, None, None, None, True]
+    assert not entry.void
+
+
+def test_a_method_that_fails_on_nulls_is_flagged() -> None:
+    """Worse on trained and much worse on nulls: the lead is the null's."""
+    found = entries(records() + records("mine", seed=1, trained=0.62, step0=0.5, rerandomized=0.5,
+                                        rerandomized_keep_embeddings=0.5))  # fmt: skip
+    lead = only(found, "mine").decomposition
+    assert lead is not None
+    assert lead.trained == pytest.approx(-0.03, abs=0.01)
+    assert lead.null > 0.01
+    assert lead.null_suppressed
+    assert "null-suppressed" in "\n".join(top.tables(found, []))
+
+
+def test_ties_are_shown_as_ties_and_clear_leads_as_ranks() -> None:
+    found = entries(
+        records("a", seed=1) + records("b", seed=2, trained=0.651) + records("c", seed=3, trained=0.75)
+    )  # fmt: skip
+    ranks = {entry.method: entry.rank for entry in found}
+    assert found[0].method == "c"
+    assert ranks["c"] == (1, 1, 1)
+    assert ranks["a"] == ranks["b"] == (2, 3, 2)
+    assert all(entry.p_holm >= entry.claim.worst.p for entry in found if entry.p_holm and entry.claim)
+
+
+def test_deleting_one_record_changes_only_its_own_entry() -> None:
+    both = records("a", seed=1) + records("b", seed=2, trained=0.7)
+    before = {entry.method: entry for entry in entries(both)}
+    after = {entry.method: entry for entry in entries(both[1:])}
+    assert after["b"] == before["b"]
+    assert after["a"].claim is not None
+    assert before["a"].claim is not None
+    assert after["a"].claim.gaps["step0"].replicates == before["a"].claim.gaps["step0"].replicates - 1
+
+
+def test_comparison_is_paired_and_against_each_ones_own_worst_null() -> None:
+    both = records("a", seed=1) + records("b", seed=1, trained=0.7)
+    line = next(line for line in compare.compare(both, "s", "b", "a") if line.metric == HEADLINE)
+    assert line.difference is not None
+    assert line.difference.mean == pytest.approx(0.05)
+    assert line.difference.interval[0] == pytest.approx(0.05)
+    assert line.replicates == 6
+    with pytest.raises(BadInput, match="several settings"):
+        compare.compare(both + records("a", label="wide"), "s", "a", "b")
+    with pytest.raises(BadInput, match="unknown method"):
+        compare.compare(both, "s", "a", "nobody")
+
+
+def table_of(record: Record) -> pd.DataFrame:
+    """Latents of one variant: the rarer half scores .1 higher, and nulls have twice as many rare ones."""
+    rng = np.random.default_rng(record.where.replicate)
+    rare = np.arange(60) < (40 if record.where.variant != "trained" else 20)
+    return pd.DataFrame({"rate": np.where(rare, 2e-3, 2e-2), HEADLINE: 0.6 + 0.1 * rare + rng.normal(0, 0.001, 60)})
+
+
+def test_the_standardised_gap_takes_out_how_rare_latents_are() -> None:
+    found = resolved.curves(records(), table_of)
+    assert [curve.null for curve in found] == list(registry.NULLS)
+    for curve in found:
+        assert curve.standardised is not None
+        assert curve.standardised.mean == pytest.approx(0, abs=0.002)
+        assert curve.resolved.left_out == 0
+    assert "standardised gap" in "\n".join(top.tables(entries(records()), found))
+
+
+def test_latents_without_a_score_count_as_chance() -> None:
+    def unscored(record: Record) -> pd.DataFrame:
+        return pd.DataFrame({"rate": np.full(20, 2e-3), HEADLINE: 0.7 if record.where.variant == "trained" else np.nan})
+
+    for curve in resolved.curves(records(), unscored):
+        assert curve.standardised is not None
+        assert curve.standardised.mean == pytest.approx(0.2)
+
+
+def test_a_board_renders_the_same_bytes_in_any_order() -> None:
+    both = records("a", seed=1) + records("b", seed=2)
+    text = Board(both, [], table_of).text()
+    assert text == Board(list(reversed(both)), [], table_of).text()
+    assert text.index("### Headline") < text.index("#### Gates") < text.index("#### Gap by firing frequency")
