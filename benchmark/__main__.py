@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
+from benchmark import guard, pipeline, plan, records, registry, verify
 from benchmark import method as methods
-from benchmark import pipeline, plan, records, registry
 from benchmark import suite as suites
 from benchmark.errors import BadInput, unknown
 from benchmark.judges import open as judges
@@ -122,6 +122,61 @@ def show_list() -> None:
                 console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
+@app.command("verify")
+def verify_record(
+    record: Annotated[
+        str, typer.Argument(help="A record's path, or the beginning of its score id.", show_default=False)
+    ],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Compute one cell again from its record alone, and say what came out otherwise."""
+    with clean_errors():
+        before = records.read(latents.find(record, [runs / "records", board.RESULTS]))
+        with reporter(console) as report:
+            after = verify.recompute(before, report)
+        found = verify.compare(before, after)
+        for difference in found.differences:
+            console.print(difference, highlight=False)
+        if not found.moved:
+            console.print(f"{_cell(before)}: {found.compared} metrics are the same within {verify.RELATIVE:.0e}")
+            return
+        table = Table("metric", "record", "now", title=_cell(before))
+        for moved in found.moved:
+            table.add_row(moved.metric, str(moved.recorded), str(moved.found))
+        console.print(table)
+        raise typer.Exit(1)
+
+
+@app.command("guard")
+def guard_baseline(
+    method: MethodName,
+    runs: Runs = Path("runs"),
+    write: Annotated[bool, typer.Option("--write", help="Recompute what is expected, with eight replicates.")] = False,
+    why: Annotated[str, typer.Option(help="Why the expected values change; kept with them.")] = "",
+) -> None:
+    """Hold the smoke suite's values against what is expected of a baseline; fails where they drift."""
+    with clean_errors():
+        chosen, found, rows = _chosen(method, guard.SUITE, None, None)
+        path, store = found.folder / "expected.json", records.Store(runs)
+        if write:
+            if not why:
+                raise BadInput("say why the expected values change: --why '...'")
+            with reporter(console) as report:
+                smoke, calibration = pipeline.calibrate(chosen, found, rows, store, report)
+            guard.write(path, guard.regenerated(smoke, calibration, guard.read(path), why))
+            console.print(f"{path} rewritten: commit it alone, with the reason")
+            return
+        expected = guard.read(path)
+        if expected is None:
+            raise BadInput(f"{path} does not exist: make it with --write")
+        smoke = [
+            entry for entry in store.selected()[0] if entry.where.suite == chosen.name and entry.where.method == method
+        ]
+        if not smoke:
+            raise BadInput(f"no records of {method} on suite {chosen.name} in {runs}: run it first")
+        _print_drift(guard.check(smoke, expected), method)
+
+
 @app.command("compare")
 def show_comparison(
     first: Annotated[str, typer.Argument(help="A method, or method:settings.", show_default=False)],
@@ -205,6 +260,20 @@ def _chosen(
         chosen = chosen.model_copy(update={"judge": judge})
         rows = [row._replace(label=f"{row.label}, judge {judges.public(judge)}") for row in rows]
     return chosen, found, rows
+
+
+def _print_drift(checked: guard.Checked, method: str) -> None:
+    if not checked.known:
+        console.print("this platform has no expected values of its own: the wide tolerance applies", style="yellow")
+    if not checked.moved:
+        console.print(f"{method}: {checked.compared} values are as expected")
+        return
+    table = Table("cell", "metric", "expected", "found", "tolerance", title=f"{method}: values that moved")
+    for moved in checked.moved:
+        table.add_row(moved.cell, moved.metric, str(moved.expected), str(moved.found), f"{moved.tolerance:.2g}")
+    console.print(table)
+    console.print(f"{len(checked.moved)} of {checked.compared} values moved", style="red")
+    raise typer.Exit(1)
 
 
 def _judge_summary(counts: dict[str, float]) -> str:

@@ -26,6 +26,7 @@ from benchmark.group import Context, ids_of, opening, run_group, sentence
 from benchmark.judges.open import Judging
 from benchmark.method import Method, Row
 from benchmark.models import pythia
+from benchmark.models.mini import builtin
 from benchmark.plan import Plan, Planned
 from benchmark.records import Record, Store
 from benchmark.reporting import Reporter, Silent
@@ -78,6 +79,18 @@ def run(
         outcome = _run_groups(context, jobs)
         _join(context)
     return outcome
+
+
+def calibrate(
+    suite: Suite, method: Method, rows: list[Row], store: Store, reporter: Reporter
+) -> tuple[list[Record], list[Record]]:
+    """Records of a suite on the built-in subject, and of the same with all its training seeds."""
+    seeds = {seed: f"{builtin.PREFIX}{seed}" for seed in builtin.seeds()}
+    wide = suite.model_copy(update={"subject": suite.subject.model_copy(update={"replicates": seeds})})
+    run(wide, method, rows, store, "process", reporter, jobs=None)
+    planned = plan.make(wide, method, rows, store, download=False)
+    found = [item.record for item in planned.cells if item.record is not None]
+    return [record for record in found if record.where.replicate in suite.subject.replicates], found
 
 
 def _row_ids(planned: Plan, row: Row) -> list[str]:

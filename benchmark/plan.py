@@ -155,8 +155,9 @@ def _metrics(suite: Suite) -> list[str]:
 
 
 def _judge(suite: Suite) -> list[str]:
-    """What the judge's answers depend on, where it is asked anything."""
-    return [judges.identity(suite.judge)] if any(name in registry.AUTOINTERP for name in suite.metrics) else []
+    """What the answers of the suite's judge and of the ladder depend on, where they are asked anything."""
+    asked = any(name in registry.AUTOINTERP for name in suite.metrics)
+    return [judges.identity(judge) for judge in (suite.judge, *registry.JUDGES)] if asked else []
 
 
 def _parts() -> dict[str, dict[str, Any]]:

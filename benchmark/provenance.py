@@ -53,7 +53,7 @@ def record(
             **{f"data_{split}": value for split, value in planned.data.items()},
         },
         budgets=planned.suite.model_dump(mode="json", include={"tokens", "stream", "latents", "corpus"})
-        | {"judge": judges.public(planned.suite.judge)},
+        | {"judge": judges.public(planned.suite.judge), "dtype": planned.suite.subject.dtype},
         versions=versions(),
         hardware=hardware(planned.device),
         cost=cost,
@@ -84,6 +84,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "bf16": bool(torch.cpu._is_avx512_bf16_supported()),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "device": str(device),

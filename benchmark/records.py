@@ -23,6 +23,7 @@ from benchmark.errors import BadInput
 
 SCHEMA = 1
 SELECTION = "selection.json"
+LEAN = {"use_dictionary": False, "write_statistics": False}
 TABLES = ("concepts", "contexts", "roc")
 """Beside a record stand its latents, `<record>.parquet`, and these as `<record>.<name>.parquet`."""
 
@@ -166,7 +167,7 @@ class Store:
         named = {f".{name}.parquet": table for name, table in (tables or {}).items()}
         for suffix, table in (named if latents is None else {".parquet": latents, **named}).items():
             temporary = path.with_suffix(f"{suffix}.tmp")
-            table.to_parquet(temporary, index=False, compression="zstd", compression_level=12)
+            table.to_parquet(temporary, index=False, compression="zstd", compression_level=12, **LEAN)
             temporary.rename(path.with_suffix(suffix))
         if arrays is not None:
             self._put_arrays(record.score_id, arrays)

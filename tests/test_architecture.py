@@ -49,8 +49,10 @@ MAY_IMPORT = {
     "benchmark.group": GROUP,
     "benchmark.parallel": {"benchmark.reporting"},
     "benchmark.pipeline": RUN,
+    "benchmark.verify": RUN | {"benchmark.verify"},
+    "benchmark.guard": RECORDS | {"benchmark.verify"},
     "benchmark.studies": RUN | {"benchmark.reporting"},
-    "benchmark.__main__": RUN | {"benchmark.reporting", "leaderboard"},
+    "benchmark.__main__": RUN | {"benchmark.reporting", "benchmark.verify", "benchmark.guard", "leaderboard"},
     "leaderboard": RECORDS | {"leaderboard", "benchmark.stats"},
     "baselines": {"benchmark.api", "baselines"},
 }

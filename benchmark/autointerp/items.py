@@ -5,8 +5,9 @@
 `detection`               does the latent fire anywhere in the window? Nothing is marked.
 `fuzzing@paper`           as the reference pipeline did it, with its quirks: see `paper`
 
-Positives and negatives have equally many marks at the same places of a document, and come in a drawn order: what can
-be told without an explanation scores one half. A positive without a partner is left out.
+Positives and negatives have equally many marks, at the same places of a document (as near as the token allows where it
+is matched), and come in a drawn order: what can be told without an explanation scores one half. A positive without a
+partner is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmark.autointerp import examples
 from benchmark.autointerp.windows import OWN, Firing, Windows
 from benchmark.judges.contract import LEFT_CONTEXT, Questions
 
-VERSION = 1
+VERSION = 2
 MARKED_FROM = 0.3
 PAPER_FIRINGS = 200
 
@@ -69,7 +70,7 @@ def fuzzing(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
     right = firing.activations[chosen] >= MARKED_FROM * firing.strengths[chosen][:, None]
     order = rng.permutation(len(chosen))
     active = _Pool(firing.windows, firing.activations > 0, split)
-    quiet = _silent(firing, split)
+    quiet = _silent(firing.windows, split)
     silent = _Pool(quiet, np.zeros((len(quiet), OWN), bool), split)
     found: list[tuple[int, int, NDArray[np.bool_]]] = []
     for number, place in enumerate(order):
@@ -83,7 +84,8 @@ def fuzzing(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
 
 def token_matched(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
     """One mark, on the window's largest activation; its partner marks the same token id where the latent is silent, at
-    the nearest block position, without replacement. Positives without a partner are left out.
+    the nearest block position (before or after at random), without replacement. Positives without a partner are left
+    out.
     """
     chosen = _scored(firing, split)
     offsets = firing.activations[chosen].argmax(axis=1)
@@ -98,16 +100,19 @@ def token_matched(firing: Firing, split: Split, rng: np.random.Generator) -> Ite
         alike = split.by_id[split.starts[token] : split.starts[token + 1]]
         alike = alike[free[alike]]
         if len(alike):
-            partner = alike[np.abs(split.position[alike] - split.position[own]).argmin()]
+            apart = np.abs(split.position[alike] - split.position[own])
+            partner = rng.choice(alike[apart == apart.min()])
             free[partner] = False
             found.append((place, partner // OWN, np.arange(OWN) == partner % OWN))
     return _shuffled(firing.windows[chosen], offsets[:, None] == np.arange(OWN), found, rng)
 
 
 def detection(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
-    """Windows in which the latent fires, against windows at the same place of a document in which it does not."""
+    """Windows in which the latent fires, against windows at the same place of a document in which it does not, neither
+    on own tokens nor in left context.
+    """
     chosen = _scored(firing, split)
-    quiet = _silent(firing, split)
+    quiet = _silent(firing.touched, split)
     pool, nothing = _Pool(quiet, np.zeros((len(quiet), OWN), bool), split), np.zeros(OWN, bool)
     found = [
         (int(place), window, nothing)
@@ -128,7 +133,7 @@ def paper(
     200 firings has no items. The window is ours: 32 tokens with 8 of left context.
     """
     order = np.lexsort((split.priorities[firing.windows], -firing.strengths))
-    quiet = _silent(firing, split)
+    quiet = _silent(firing.touched, split)
     if np.count_nonzero(firing.activations) < PAPER_FIRINGS or len(quiet) < examples.SCORED:
         return order[:0], _nothing()
     shown = examples.stratified(order, rng.random(len(order)), examples.EXPLAINED)
@@ -165,9 +170,9 @@ def _scored(firing: Firing, split: Split) -> NDArray[np.int64]:
     return examples.to_score(firing.strengths, split.priorities[firing.windows])
 
 
-def _silent(firing: Firing, split: Split) -> NDArray[np.int64]:
+def _silent(fires: NDArray[np.int64], split: Split) -> NDArray[np.int64]:
     quiet = np.ones(len(split.windows.rows), bool)
-    quiet[firing.windows] = False
+    quiet[fires] = False
     return np.flatnonzero(quiet)
 
 

@@ -52,8 +52,11 @@ class Round(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """Where each drawn latent fires, the explainer's choice among its windows, and whether it is eligible [latent]."""
+    """Ids of the drawn latents [latent], where each fires, the explainer's choice among its windows, and whether it is
+    eligible [latent].
+    """
 
+    ids: NDArray[np.int64]
     explain: list[Firing]
     score: list[Firing]
     chosen: list[NDArray[np.int64]]
@@ -69,8 +72,8 @@ class Assessed(NamedTuple):
     tables: dict[str, pd.DataFrame]
 
 
-def draw(explained: sparse.csc_array, z: sparse.csc_array, text: Text, rng: Rng) -> Drawn:
-    """Windows of the drawn latents, from activations [token, latent] on both splits."""
+def draw(ids: NDArray[np.int64], explained: sparse.csc_array, z: sparse.csc_array, text: Text, rng: Rng) -> Drawn:
+    """Windows of the drawn latents `ids` [latent], from their activations [token, latent] on both splits."""
     explain = [Firing.of(explained, latent, text.explain) for latent in range(z.shape[1])]
     score = [Firing.of(z, latent, text.score) for latent in range(z.shape[1])]
     priorities = rng("windows").random(len(text.explain.rows))
@@ -79,7 +82,7 @@ def draw(explained: sparse.csc_array, z: sparse.csc_array, text: Text, rng: Rng)
         len(first.windows) >= examples.EXPLAINED and len(second.windows) >= examples.SCORED
         for first, second in zip(explain, score, strict=True)
     ]
-    return Drawn(explain, score, chosen, np.array(enough, bool))
+    return Drawn(ids, explain, score, chosen, np.array(enough, bool))
 
 
 def token_distribution(drawn: Drawn, text: Text) -> TokenDistribution:
@@ -150,7 +153,7 @@ def _rounds(drawn: Drawn, text: Text, scorers: Sequence[str], rng: Rng) -> dict[
         else Round(
             latents,
             shown,
-            [asks[scorer](drawn.score[latent], split, rng(scorer, int(latent))) for latent in latents],
+            [asks[scorer](drawn.score[latent], split, rng(scorer, int(drawn.ids[latent]))) for latent in latents],
         )
         for scorer in scorers
     }
@@ -158,8 +161,8 @@ def _rounds(drawn: Drawn, text: Text, scorers: Sequence[str], rng: Rng) -> dict[
 
 def _paper(drawn: Drawn, split: Split, rng: Rng) -> Round:
     found = [
-        items.paper(firing, split, rng("fixed positions"), rng(PAPER, latent))
-        for latent, firing in enumerate(drawn.score)
+        items.paper(firing, split, rng("fixed positions"), rng(PAPER, int(latent)))
+        for latent, firing in zip(drawn.ids, drawn.score, strict=True)
     ]
     survivors = [latent for latent, (shown, _) in enumerate(found) if len(shown)]
     shown = [drawn.score[latent].examples(found[latent][0], split.windows) for latent in survivors]
@@ -265,12 +268,7 @@ def _contexts(drawn: Drawn, text: Text) -> pd.DataFrame:
     for latent, (firing, chosen) in enumerate(zip(drawn.explain, drawn.chosen, strict=True)):
         for rank, place in enumerate(chosen[:CONTEXTS]):
             window = firing.windows[place]
-            active = np.concatenate(
-                [
-                    np.zeros(len(text.explain.tokens[0]) - firing.activations.shape[1], bool),
-                    firing.activations[place] > 0,
-                ]
-            )
+            active = np.concatenate([firing.left[place], firing.activations[place]]) > 0
             lines.append(
                 {
                     "row": latent,

@@ -181,7 +181,7 @@ class FeaturesTrack:
             **PositionCounts.of(hidden.score.places[:, 1], z, hidden.block).values(),
         }
         explained = csr(featurizer.encode(hidden.x_explain[hookpoint]), featurizer.n_latents)
-        firing = autointerp.draw(explained[:, drawn].tocsc(), z.tocsc(), hidden.text, keys.rng)
+        firing = autointerp.draw(drawn, explained[:, drawn].tocsc(), z.tocsc(), hidden.text, keys.rng)
         values |= autointerp.token_distribution(firing, hidden.text).values()
         concept_values, per_concept = self._concepts(hidden, codes)
         values |= concept_values

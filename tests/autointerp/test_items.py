@@ -43,19 +43,45 @@ def share(items: Items, grades: np.ndarray[tuple[int], np.dtype[np.float64]]) ->
     return value
 
 
-@pytest.mark.parametrize("scorer", SCORERS)
+def sees(asked: Items, text: Made) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """Grades of judges that see marked positions alone: in the window, in the document, and how many there are."""
+    marks = asked.marked
+    middle = (marks * np.arange(OWN)).sum(axis=1) / np.maximum(marks.sum(axis=1), 1)
+    return {
+        "offset": middle,
+        "first": marks.argmax(axis=1).astype(float),
+        "document": text.windows.start[asked.windows] + middle,
+        "marks": marks.sum(axis=1).astype(float),
+    }
+
+
+@pytest.mark.parametrize("scorer", ["fuzzing", "detection"])
 def test_a_judge_that_sees_marked_positions_alone_scores_one_half(text: Made, scorer: str) -> None:
-    """Offset in the window, place in the document and number of marks, of a latent that fires early and in runs."""
-    found: dict[str, list[float]] = {"offset": [], "first": [], "document": [], "marks": []}
+    """Of a latent that fires early in documents and in runs."""
+    found: dict[str, list[float]] = {}
     for seed in range(40):
         rng = np.random.default_rng(seed)
         asked = SCORERS[scorer](early(text, rng), text.split(seed), rng)
-        marks = asked.marked
-        middle = (marks * np.arange(OWN)).sum(axis=1) / np.maximum(marks.sum(axis=1), 1)
-        found["offset"].append(share(asked, middle))
-        found["first"].append(share(asked, marks.argmax(axis=1).astype(float)))
-        found["document"].append(share(asked, text.windows.start[asked.windows] + middle))
-        found["marks"].append(share(asked, marks.sum(axis=1).astype(float)))
+        for name, grades in sees(asked, text).items():
+            found.setdefault(name, []).append(share(asked, grades))
+    for name, values in found.items():
+        assert np.mean(values) == pytest.approx(0.5, abs=0.02), name
+
+
+@pytest.mark.parametrize("vocab", [60, 400])
+def test_matched_pairs_do_not_say_which_is_right_by_position(vocab: int) -> None:
+    """Of latents that fire anywhere: neither the earlier nor the later of a pair is right more often."""
+    found: dict[str, list[float]] = {}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        other = made(100 + seed, blocks=120, vocab=vocab)
+        active = rng.random(len(other.windows.of_row)) < 0.03
+        asked = items.token_matched(
+            Firing.of(other.column(active, rng), 0, other.windows), other.split(seed, vocab), rng
+        )
+        order = np.lexsort((~asked.positive, asked.pair))
+        for name, grades in sees(asked, other).items():
+            found.setdefault(name, []).append(paired_share(*grades[order].reshape(-1, 2).T))
     for name, values in found.items():
         assert np.mean(values) == pytest.approx(0.5, abs=0.02), name
 
@@ -79,11 +105,12 @@ def test_positives_fire_negatives_are_silent_and_pairs_are_complete(text: Made, 
     dense[firing.windows] = firing.activations
     here = dense[asked.windows]
     pairs = int(asked.positive.sum())
-    assert pairs > 0.6 * SCORED
+    assert pairs > 0.4 * SCORED
     assert np.bincount(asked.pair).tolist() == [2] * pairs
     if scorer == "detection":
         assert not asked.marked.any()
         assert (here.max(axis=1) > 0).tolist() == asked.positive.tolist()
+        assert not np.isin(asked.windows[~asked.positive], firing.touched).any()
     else:
         assert (here[asked.marked] > 0).tolist() == np.repeat(asked.positive, asked.marked.sum(axis=1)).tolist()
         by_pair = asked.marked.sum(axis=1)[np.argsort(asked.pair, kind="stable")].reshape(-1, 2)
@@ -144,5 +171,5 @@ def test_the_papers_protocol_keeps_its_quirks(text: Made) -> None:
     dense[firing.windows] = firing.activations
     assert wrong[0].sum() == np.ceil((dense[asked.windows[asked.positive]] > 0).sum(axis=1).mean())
     count = int(np.searchsorted((firing.activations > 0).sum(axis=1).cumsum(), items.PAPER_FIRINGS))
-    few = Firing(firing.windows[:count], firing.activations[:count])
+    few = firing._replace(windows=firing.windows[:count], activations=firing.activations[:count])
     assert len(items.paper(few, text.split(), rng, rng)[1].positive) == 0

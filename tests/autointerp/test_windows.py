@@ -52,10 +52,18 @@ def test_firing_equals_the_dense_count() -> None:
         assert counted[latent] == len(firing.windows)
 
 
-def test_an_explainer_sees_left_context_as_silent() -> None:
+def test_left_context_is_known_where_there_are_activations() -> None:
+    """The first token of a block has none; every other token before a window's own shows whether it fires."""
     text, rng = made(3), np.random.default_rng(0)
-    firing = Firing.of(text.column(rng.random(len(text.windows.of_row)) < 0.2, rng), 0, text.windows)
+    block, position = text.rows
+    active = rng.random(len(position)) < 0.1
+    firing = Firing.of(text.column(active, rng), 0, text.windows)
+    fires = np.zeros((len(text.lengths), text.tokens.shape[1]), bool)
+    fires[block, position] = active
+    places = text.windows.start[:, None] + np.arange(WINDOW_TOKENS)
+    dense = fires[text.windows.block[:, None], places]
+    np.testing.assert_array_equal(firing.left > 0, dense[firing.windows, :LEFT_CONTEXT])
+    np.testing.assert_array_equal(firing.touched, np.flatnonzero(dense.any(axis=1)))
     shown = firing.examples(np.array([2, 0]), text.windows)
     assert shown.tokens.shape == shown.activations.shape == (2, WINDOW_TOKENS)
-    assert not shown.activations[:, :LEFT_CONTEXT].any()
-    np.testing.assert_array_equal(shown.activations[1, LEFT_CONTEXT:], firing.activations[0])
+    np.testing.assert_array_equal(shown.activations > 0, dense[firing.windows[[2, 0]]])

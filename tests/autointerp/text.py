@@ -34,8 +34,8 @@ class Made(NamedTuple):
         """One latent [token, 1] that fires where `active` [token] with drawn strengths."""
         return sparse.csc_array((active * rng.uniform(0.5, 3.0, len(active)))[:, None])
 
-    def split(self, seed: int = 5) -> Split:
-        return Split.of(self.windows, np.random.default_rng(seed).random(len(self.windows.rows)), VOCAB)
+    def split(self, seed: int = 5, vocab: int = VOCAB) -> Split:
+        return Split.of(self.windows, np.random.default_rng(seed).random(len(self.windows.rows)), vocab)
 
 
 def made(seed: int, blocks: int = 120, vocab: int = VOCAB) -> Made:

@@ -55,7 +55,7 @@ def of_context(text: Made, seed: int) -> sparse.csc_array:
 
 
 def assessed(explain: sparse.csc_array, score: sparse.csc_array, spec: str = "lexical") -> Assessed:
-    drawn = draw(explain, score, TEXT, rng)
+    drawn = draw(np.arange(explain.shape[1]), explain, score, TEXT, rng)
     return assess(drawn, TEXT, Asking(list(registry.SCORERS), judges(), spec), rng, quiet)
 
 
@@ -84,7 +84,8 @@ def test_documents_that_both_see_would_leak() -> None:
     found = []
     for scored in (one, other):
         text = as_text(one, scored)._replace(language=words)
-        drawn = draw(noise(one, 1, 40, rate=0.004), noise(scored, 1 if scored is one else 2, 40, rate=0.004), text, rng)
+        codes = noise(one, 1, 40, rate=0.004), noise(scored, 1 if scored is one else 2, 40, rate=0.004)
+        drawn = draw(np.arange(40), *codes, text, rng)
         found.append(assess(drawn, text, Asking([FUZZING], judges, "lexical"), rng, quiet).values[FUZZING].value)
     leaked, apart = found
     assert leaked is not None
@@ -151,7 +152,7 @@ def test_words_examples_contexts_and_curves_are_kept(structured: Assessed) -> No
 def test_only_wanted_scorers_ask_and_their_values_do_not_depend_on_the_others(structured: Assessed) -> None:
     assert wanted([registry.beside(MATCHED, "empty"), "fvu@1"]) == [MATCHED]
     assert wanted([registry.POOLED]) == ["fuzzing@paper"]
-    drawn = draw(of_context(EXPLAIN, 1), of_context(SCORE, 2), TEXT, rng)
+    drawn = draw(np.arange(4), of_context(EXPLAIN, 1), of_context(SCORE, 2), TEXT, rng)
     alone = assess(drawn, TEXT, Asking([MATCHED], judges(), "lexical"), rng, quiet)
     assert alone.values[MATCHED].value == structured.values[MATCHED].value
     assert FUZZING not in alone.values

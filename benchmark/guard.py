@@ -1,0 +1,148 @@
+"""The guard on baseline numbers: smoke's raw values against `baselines/<name>/expected.json`.
+
+Where the platform is known a seeded CPU run repeats to the bit, and values are compared at a relative 1e-4; elsewhere
+at what one new value may differ from n calibration replicates, t(.975, n - 1) s sqrt(1 + 1/n), with a notice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from scipy import stats
+
+from benchmark.errors import BadInput
+from benchmark.records import Record, write_text
+from benchmark.verify import ABSOLUTE, RELATIVE
+
+SUITE = "smoke"
+FEWEST = 8
+Cells = dict[str, dict[str, float | None]]
+
+
+class Spread(BaseModel):
+    """Standard deviation over calibration replicates, and how many there were."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    deviation: float
+    replicates: int
+
+    @property
+    def tolerance(self) -> float:
+        """How far one new value may lie from the mean of the others."""
+        n = self.replicates
+        return float(stats.t.ppf(0.975, n - 1) * self.deviation * np.sqrt(1 + 1 / n))
+
+
+class Expected(BaseModel):
+    """What the smoke suite gives: values per platform and cell, and the spread per variant and metric."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    why: str = Field(description="why it was last regenerated")
+    platforms: dict[str, Cells]
+    spread: dict[str, dict[str, Spread]]
+
+
+class Moved(NamedTuple):
+    """A value outside its tolerance."""
+
+    cell: str
+    metric: str
+    expected: float | None
+    found: float | None
+    tolerance: float
+
+
+class Checked(NamedTuple):
+    """What moved, how many values were compared, and whether the platform is known."""
+
+    moved: list[Moved]
+    compared: int
+    known: bool
+
+
+def tag(record: Record) -> str:
+    """Platform of a record: torch, machine, CPU capability as torch names it, bf16 or not, threads."""
+    hardware = record.hardware
+    bf16 = "bf16" if hardware.get("bf16") else "no-bf16"
+    parts = (record.versions["torch"], hardware["machine"], hardware["cpu_capability"], bf16, hardware["threads"])
+    return "-".join(map(str, parts)).replace(" ", "-")
+
+
+def cells_of(records: Sequence[Record]) -> Cells:
+    """Raw values by cell, in a stable order."""
+    found = {
+        f"{record.where.label}/{record.where.variant}/{record.where.replicate}/{record.where.hookpoint}": {
+            name: record.metrics[name].value for name in sorted(record.metrics)
+        }
+        for record in records
+    }
+    return dict(sorted(found.items()))
+
+
+def check(records: Sequence[Record], expected: Expected) -> Checked:
+    """Hold scored smoke records against what is expected."""
+    platform = tag(records[0])
+    known = platform in expected.platforms
+    values = expected.platforms[platform] if known else next(iter(expected.platforms.values()))
+    moved, compared = [], 0
+    for cell, found in cells_of(records).items():
+        variant = cell.split("/")[1]
+        if cell not in values:
+            raise BadInput(f"{cell} is not in the expected values: regenerate them as docs/regression.md says")
+        for metric in sorted(found.keys() | values[cell].keys()):
+            before, after = values[cell].get(metric), found.get(metric)
+            spread = expected.spread.get(variant, {}).get(metric)
+            wide = spread.tolerance if spread else float("inf")
+            allowed = RELATIVE * abs(before or 0) + ABSOLUTE if known else wide
+            compared += 1
+            if not _within(before, after, allowed, strict=known):
+                moved.append(Moved(cell, metric, before, after, allowed))
+    return Checked(moved, compared, known)
+
+
+def regenerated(smoke: Sequence[Record], calibration: Sequence[Record], before: Expected | None, why: str) -> Expected:
+    """Expected values of this platform beside those of others, with the spread of calibration replicates.
+
+    Raises:
+        BadInput: fewer than eight calibration replicates.
+    """
+    replicates = {record.where.replicate for record in calibration}
+    if len(replicates) < FEWEST:
+        raise BadInput(f"{len(replicates)} calibration replicates: {FEWEST} are needed")
+    values: dict[str, dict[str, list[float]]] = {}
+    for record in calibration:
+        for name, metric in record.metrics.items():
+            if metric.value is not None:
+                values.setdefault(record.where.variant, {}).setdefault(name, []).append(metric.value)
+    spread = {
+        variant: {
+            name: Spread(deviation=float(np.std(found, ddof=1)), replicates=len(found))
+            for name, found in sorted(metrics.items())
+            if len(found) >= FEWEST
+        }
+        for variant, metrics in sorted(values.items())
+    }
+    platforms = dict(before.platforms) if before else {}
+    return Expected(why=why, platforms=platforms | {tag(smoke[0]): cells_of(smoke)}, spread=spread)
+
+
+def read(path: Path) -> Expected | None:
+    """Expected values of a baseline, None where there are none."""
+    return Expected.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def write(path: Path, expected: Expected) -> None:
+    """Replace the expected values of a baseline."""
+    write_text(path, json.dumps(expected.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+
+
+def _within(before: float | None, after: float | None, allowed: float, *, strict: bool) -> bool:
+    """Undefined and defined are far apart on a known platform; elsewhere a value near its floor may be either."""
+    if before is None or after is None:
+        return before is after or not strict
+    return abs(before - after) <= allowed
