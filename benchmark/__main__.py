@@ -283,7 +283,7 @@ def _judge_summary(counts: dict[str, float]) -> str:
         f"and {counts['judge_unexplained']:.0f} latents no explanation"
     )
     if "judge_prompt_tokens" in counts:
-        said += f"; {counts['judge_prompt_tokens']:.0f} tokens in, {counts['judge_completion_tokens']:.0f} out"
+        said += f"; {counts['judge_prompt_tokens']:.0f} tokens in, {counts.get('judge_completion_tokens', 0):.0f} out"
     return said + (f", {counts['judge_dollars']:.2f} US dollars" if "judge_dollars" in counts else "")
 
 
@@ -292,7 +292,7 @@ def _print_latents(record: records.Record, frame: pd.DataFrame) -> None:
     table = Table("latent", "rate", *scorers, "explanation", title=_cell(record))
     for _, line in frame.iterrows():
         scores = (f"{line[name]:.2f}" if pd.notna(line[name]) else "" for name in scorers)
-        words = line["explanation"] or "(fires in too few windows to be explained and scored)"
+        words = line["explanation"] or "(none: it fires in too few windows, or the judge gave none)"
         table.add_row(str(line["latent"]), f"{line['rate']:.1e}", *scores, escape(words))
     console.print(table)
 
@@ -301,7 +301,10 @@ def _print_latent(record: records.Record, found: latents.Latent) -> None:
     line = found.line
     console.print(f"latent {line['latent']}, {_cell(record)}", style="bold")
     console.print(f"fires on {line['rate']:.2%} of tokens, in {line['scorer_windows']} of the scorer's windows")
-    console.print(f"explanation: {line['explanation'] or '(none: it fires in too few windows)'}", markup=False)
+    console.print(
+        f"explanation: {line['explanation'] or '(none: it fires in too few windows, or the judge gave none)'}",
+        markup=False,
+    )
     for name in latents.scorers(line.to_frame().T):
         if pd.notna(line[name]):
             console.print(f"{name}: {line[name]:.3f}", highlight=False)

@@ -31,6 +31,7 @@ from benchmark.plan import Plan, Planned
 from benchmark.records import Record, Store
 from benchmark.reporting import Reporter, Silent
 from benchmark.suite import Suite
+from benchmark.tracks.autointerp import wanted
 from benchmark.tracks.features import JOIN_TOKENS, FeaturesTrack, Tokens
 
 ISOLATION: dict[str, Callable[[], Executor]] = {"process": ForkServer, "none": InProcess}
@@ -70,7 +71,7 @@ def run(
         d_model = pythia.config(next(iter(planned.replicates.values())).trained).hidden_size
         joint = _check_settings(method, rows, d_model, executor, store)
         judging = Judging(suite.judge, store.root / "transcripts", replay)
-        if planned.pending:
+        if planned.pending and wanted(suite.metrics):
             judging.check()
         blocks = _blocks(planned, store, reporter)
         store.select(suite.name, method.name, {row.label: _row_ids(planned, row) for row in rows})

@@ -23,7 +23,7 @@ from benchmark.errors import BadInput
 
 SCHEMA = 1
 SELECTION = "selection.json"
-LEAN = {"use_dictionary": False, "write_statistics": False}
+LEAN: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
 TABLES = ("concepts", "contexts", "roc")
 """Beside a record stand its latents, `<record>.parquet`, and these as `<record>.<name>.parquet`."""
 

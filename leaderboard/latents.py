@@ -12,6 +12,7 @@ import pandas as pd
 from benchmark.errors import BadInput
 from benchmark.records import Record, read
 
+SCORE_ID = re.compile("[0-9a-f]{16}")
 MARKED = re.compile(r"<<(.*?)>>", re.DOTALL)
 
 
@@ -32,8 +33,8 @@ def find(name: str, folders: Sequence[Path]) -> Path:
         if not Path(name).is_file():
             raise BadInput(f"record {name} does not exist")
         return Path(name)
-    found = {path.stem: path for folder in folders for path in sorted(folder.rglob(f"{name}*.json"))}
-    found = {stem: path for stem, path in found.items() if re.fullmatch("[0-9a-f]{16}", stem)}
+    paths = (path for folder in folders for path in sorted(folder.rglob("*.json")))
+    found = {path.stem: path for path in paths if SCORE_ID.fullmatch(path.stem) and path.stem.startswith(name)}
     if len(found) != 1:
         raise BadInput(f"{len(found) or 'no'} records begin with {name!r}: give a path, or a whole score id")
     return next(iter(found.values()))

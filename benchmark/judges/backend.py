@@ -6,22 +6,33 @@ import asyncio
 import contextlib
 import io
 import logging
+import os
+import re
 import socket
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from benchmark import keyed
 from benchmark.errors import BadInput, unknown
 from benchmark.judges import prompts
 
-STOP = "\n\n\n"
-"""An answer is one line; `transformers serve` answers 500 to an empty list of stops."""
+STOPS = {True: "\n\n\n", False: "\n\n"}
+"""With a chat template, and without: there a model goes on with examples of its own. `transformers serve` answers 500
+to an empty list of stops.
+"""
 CHUNK = 32
 IN_A_ROW = 3
 REACHED_WITHIN = 5.0
 SERVED = ("local-chat-completions", "local-completions", "openai-chat-completions", "openai-completions")
 WITH_PROBABILITIES = ("hf", "vllm")
-OURS = ("price_in", "price_out")
+ALIASES = {"huggingface": "hf", "hf-auto": "hf"}
+REFUSED = (400, 404, 413, 422)
+"""What a server answers to a prompt that it will never take."""
+VERSION = 1
+OURS, WHOLE = ("price_in", "price_out"), ("num_concurrent", "max_retries", "timeout")
 HOW_TO_REACH = (
     "num_concurrent",
     "max_retries",
@@ -38,6 +49,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "hf": {"batch_size": 8},
 }  # fmt: skip
+ADDRESS = re.compile(r"(url=)?['\"(]*https?://[^\s'\")]+['\")]*|host[ =]\S+", re.IGNORECASE)
 Answered = Callable[[int, Any], None]
 
 
@@ -60,11 +72,14 @@ class Spec(NamedTuple):
         kind, _, text = line.partition(":")
         if kind not in known():
             raise unknown("judge", kind, ["lexical", "lexical:token", "lexical:previous", *known()])
+        kind = ALIASES.get(kind, kind)
         wrong = [part for part in text.split(",") if part and "=" not in part]
         if wrong:
             raise BadInput(f"judge argument {wrong[0]!r} is not name=value: write {kind}:model=NAME,base_url=URL")
         arguments = simple_parse_args_string(text)
-        prices = {name: float(arguments.pop(name)) for name in OURS if name in arguments}
+        numbers = {name: _number(kind, name, arguments[name]) for name in (*OURS, *WHOLE) if name in arguments}
+        prices = {name: numbers[name] for name in OURS if name in numbers}
+        arguments = {name: value for name, value in arguments.items() if name not in OURS}
         if kind.startswith("local-") and not {"model", "base_url"} <= arguments.keys():
             raise BadInput(f"judge {kind} needs model=NAME and base_url=URL")
         return cls(kind, arguments, prices)
@@ -76,29 +91,53 @@ class Spec(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What an answer depends on: kind and arguments, without how to reach the model and what it costs."""
-        kept = (f"{name}={self.arguments[name]}" for name in sorted(self.arguments) if name not in HOW_TO_REACH)
-        return f"{self.kind}:{','.join(kept)}"
+        """What an answer depends on: kind, arguments and a local model's files, without how to reach the model and what
+        it costs.
+        """
+        kept = [f"{name}={self.arguments[name]}" for name in sorted(self.arguments) if name not in HOW_TO_REACH]
+        folder = Path(str(self.arguments.get("pretrained", "")))
+        if kept and folder.name and folder.is_dir():
+            files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())]
+            kept.append(f"files={keyed.short(files)}")
+        return f"{self.kind}/{VERSION}:{','.join(kept)}"
 
     def check(self) -> None:
         """Refuse a server that nobody listens at, or a model that is not there, before any compute."""
+        if self.kind.startswith("openai-") and not os.environ.get("OPENAI_API_KEY"):
+            raise BadInput(f"judge {self.kind} needs OPENAI_API_KEY in the environment")
+        if self.kind == "vllm" and find_spec("vllm") is None:
+            raise BadInput(
+                "judge vllm needs the package vllm: install it, or serve the model and use local-completions"
+            )
         if self.kind in SERVED and "base_url" in self.arguments:
-            place = urlsplit(str(self.arguments["base_url"]))
-            port = place.port or (443 if place.scheme == "https" else 80)
-            try:
-                socket.create_connection((place.hostname or "", port), timeout=REACHED_WITHIN).close()
-            except OSError as error:
-                raise BadInput(
-                    f"judge {self.kind}: nothing answers at {place.hostname}:{port} ({error.strerror or error}); start "
-                    "the server, or replay from transcripts"
-                ) from error
+            self._check_server(str(self.arguments["base_url"]))
         elif self.kind == "hf":
-            from transformers import AutoConfig  # noqa: PLC0415
+            self._check_model()
 
-            try:
-                AutoConfig.from_pretrained(str(self.arguments.get("pretrained")))
-            except (OSError, ValueError) as error:
-                raise BadInput(f"judge hf: {str(error).splitlines()[0]}") from error
+    def _check_server(self, url: str) -> None:
+        place = urlsplit(url)
+        try:
+            port = place.port or (443 if place.scheme == "https" else 80)
+        except ValueError:
+            port = 0
+        if place.scheme not in ("http", "https") or not place.hostname or not port:
+            raise BadInput(f"judge {self.kind}: base_url is not a URL: write http://host:port/v1/chat/completions")
+        try:
+            socket.create_connection((place.hostname, port), timeout=REACHED_WITHIN).close()
+        except OSError as error:
+            raise BadInput(
+                f"judge {self.kind}: nothing answers at {place.hostname}:{port} ({error.strerror or error}); start the "
+                "server, or replay from transcripts"
+            ) from error
+
+    def _check_model(self) -> None:
+        from transformers import AutoConfig  # noqa: PLC0415
+
+        passed = {name: self.arguments[name] for name in ("revision", "trust_remote_code") if name in self.arguments}
+        try:
+            AutoConfig.from_pretrained(str(self.arguments.get("pretrained")), **passed)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"judge hf: {str(error).splitlines()[0]}") from error
 
 
 def known() -> list[str]:
@@ -115,7 +154,9 @@ class Backend:
     def __init__(self, spec: Spec) -> None:
         from lm_eval.api.registry import get_model  # noqa: PLC0415
 
-        logging.getLogger("lm_eval").setLevel(logging.CRITICAL)
+        for name in ("lm_eval", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._in_process = spec.kind in WITH_PROBABILITIES
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
         self._model = get_model(spec.kind)(**(DEFAULTS.get(spec.kind, {}) | spec.arguments))
@@ -130,7 +171,10 @@ class Backend:
             JudgeError: nothing answers any more.
         """
         contexts = [self._context(history) for history, _ in asked]
-        options = [{"until": [STOP], "max_gen_toks": limit, "temperature": 0, "do_sample": False} for _, limit in asked]
+        options = [
+            {"until": [STOPS[self._chats]], "max_gen_toks": limit, "temperature": 0, "do_sample": False}
+            for _, limit in asked
+        ]
         return self._ask("generate_until", list(zip(contexts, options, strict=True)), answered)
 
     def probability_of_one(
@@ -149,30 +193,46 @@ class Backend:
         requests = [(context, digit) for context in contexts for digit in ("0", "1")]
         return {number // 2: why for number, why in self._ask("loglikelihood", requests, heard).items()}
 
-    def _context(self, history: list[prompts.Message]) -> Any:
+    @property
+    def _chats(self) -> bool:
         tokenizer = getattr(self._model, "tokenizer", None)
-        chats = "Chat" in type(self._model).__name__ or getattr(tokenizer, "chat_template", None)
-        return self._model.apply_chat_template(history) if chats else prompts.plain(history)
+        return "Chat" in type(self._model).__name__ or bool(getattr(tokenizer, "chat_template", None))
+
+    def _context(self, history: list[prompts.Message]) -> Any:
+        return self._model.apply_chat_template(history) if self._chats else prompts.plain(history)
+
+    def _too_long(self, method: str, request: tuple[Any, Any]) -> str | None:
+        """In-process models cut long prompts from the left, instructions first: rather leave them unasked."""
+        if not self._in_process or not isinstance(request[0], str):
+            return None
+        room = int(self._model.max_length) - (request[1]["max_gen_toks"] if method == "generate_until" else 8)
+        length = len(self._model.tok_encode(request[0]))
+        return f"a prompt of {length} tokens, where {room} fit" if length > room else None
 
     def _ask(self, method: str, requests: list[tuple[Any, Any]], answered: Answered) -> dict[int, str]:
         """A chunk at a time; what a failed chunk leaves open is asked again alone."""
-        failed: dict[int, str] = {}
-        for start in range(0, len(requests), self._chunk):
-            numbers = range(start, min(start + self._chunk, len(requests)))
+        failed = {number: why for number, one in enumerate(requests) if (why := self._too_long(method, one))}
+        fitting = [number for number in range(len(requests)) if number not in failed]
+        for start in range(0, len(fitting), self._chunk):
+            numbers = fitting[start : start + self._chunk]
             hook = _Hook(requests, numbers, answered)
-            if self._call(method, requests, list(numbers), hook) is None:
+            if self._call(method, requests, numbers, hook) is None:
                 continue
             in_a_row = 0
             for number in [number for number in numbers if number not in hook.done]:
-                why = self._call(method, requests, [number], hook)
-                in_a_row = in_a_row + 1 if why else 0
-                if why:
-                    failed[number] = why
-                if why and in_a_row == IN_A_ROW:
-                    raise JudgeError(f"the judge stopped answering: {why}; run the same command again to go on")
+                error = self._call(method, requests, [number], hook)
+                if error is None:
+                    in_a_row = 0
+                    continue
+                failed[number] = said(error)
+                in_a_row += status_of(error) not in REFUSED
+                if in_a_row == IN_A_ROW:
+                    raise JudgeError(f"the judge stopped answering: {said(error)}; run the same command again to go on")
         return failed
 
-    def _call(self, method: str, requests: list[tuple[Any, Any]], numbers: list[int], hook: _Hook) -> str | None:
+    def _call(
+        self, method: str, requests: list[tuple[Any, Any]], numbers: list[int], hook: _Hook
+    ) -> BaseException | None:
         """Ask lm-eval; returns what went wrong, None when all was answered."""
         from lm_eval.api.instance import Instance  # noqa: PLC0415
 
@@ -180,9 +240,11 @@ class Backend:
         instances = [Instance(method, {}, requests[number], place) for place, number in enumerate(numbers)]
         try:
             with contextlib.redirect_stderr(io.StringIO()):
-                getattr(self._model, method)(instances)
+                answers = getattr(self._model, method)(instances)
         except failures() as error:
-            return f"{type(error).__name__}: {error}"[:200]
+            return error
+        for number, answer in zip(numbers, answers, strict=True):
+            hook.hear(number, answer)
         return None
 
     def _counted(self, parse: Callable[..., list[str]]) -> Callable[..., list[str]]:
@@ -209,9 +271,13 @@ class _Hook:
     def add_partial(self, method: str, request: Any, answer: Any) -> None:
         """Called by lm-eval for every answer."""
         for number in self._open.get(_name(request), []):
-            if number not in self.done:
-                self.done.add(number)
-                self._answered(number, answer)
+            self.hear(number, answer)
+
+    def hear(self, number: int, answer: Any) -> None:
+        """Hand an answer on, once."""
+        if number not in self.done:
+            self.done.add(number)
+            self._answered(number, answer)
 
 
 def _name(request: Sequence[Any]) -> str:
@@ -226,6 +292,29 @@ def failures() -> tuple[type[BaseException], ...]:
     import requests  # noqa: PLC0415
 
     return (aiohttp.ClientError, requests.RequestException, asyncio.TimeoutError, OSError, ValueError, KeyError)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of a failed request, None where there was no answer."""
+    response = getattr(error, "response", None)
+    status = getattr(error, "status", None) or getattr(response, "status_code", None)
+    return int(status) if status else None
+
+
+def said(error: BaseException) -> str:
+    """What went wrong, without the address: records and terminals are shown around."""
+    status = status_of(error)
+    if isinstance(error, OSError) and not status:
+        return type(error).__name__
+    text = f"HTTP {status}" if status else ADDRESS.sub("the server", str(error))
+    return f"{type(error).__name__}: {text}"[:200]
+
+
+def _number(kind: str, name: str, value: Any) -> float:
+    try:
+        return float(value) if name in OURS else int(value)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"judge {kind}: {name}={value} is not a number") from error
 
 
 def _plus(total: int | None, more: int | None) -> int | None:

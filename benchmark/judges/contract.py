@@ -34,9 +34,12 @@ class Questions(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a latent stands for, in words that a person can read; empty is no explanation."""
+    """What a latent stands for, in words that a person can read; empty is no explanation. `failed`: the judge was asked
+    for one and gave none, so that there is nothing to grade.
+    """
 
     text: str
+    failed: bool = False
 
 
 class Language(NamedTuple):

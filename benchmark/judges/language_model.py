@@ -29,7 +29,10 @@ class Asked(NamedTuple):
 
 
 class LanguageModel:
-    """Judge by any model of lm-eval's registry. With `replay` only transcripts answer."""
+    """Judge by any model of lm-eval's registry. With `replay` only transcripts answer.
+
+    An empty answer is none: it is not kept, and asked for again in the next run.
+    """
 
     def __init__(self, spec: Spec, language: Language, transcript: Transcript, *, replay: bool) -> None:
         self.identity = identity(spec)
@@ -38,7 +41,7 @@ class LanguageModel:
         self._usage = Usage()
 
     def explain(self, latents: Sequence[Examples], progress: Progress) -> list[Explanation]:
-        """One line each; no explanation where the answer holds none."""
+        """One line each; a failed one where the answer holds none."""
         asked = [
             Asked(prompts.explain(examples, self._language.decode), prompts.EXPLANATION_TOKENS) for examples in latents
         ]
@@ -47,14 +50,17 @@ class LanguageModel:
             for answer in self._answers(asked, "explaining", progress)
         ]
         self._usage.unexplained += sum(words is None for words in said)
-        return [Explanation(words or "") for words in said]
+        return [Explanation(words or "", failed=words is None) for words in said]
 
     def grade(self, asked: Sequence[tuple[Explanation, Questions]], progress: Progress) -> list[Grades]:
-        """Probabilities where the model gives them, else 0 or 1; NaN where the answer is not a list of grades."""
+        """Probabilities where the model gives them, else 0 or 1; NaN where the answer is not a list of grades, or the
+        explanation failed.
+        """
         slices = [
             (number, slice(start, start + prompts.TOGETHER))
-            for number, (_, questions) in enumerate(asked)
+            for number, (words, questions) in enumerate(asked)
             for start in range(0, len(questions.tokens), prompts.TOGETHER)
+            if not words.failed
         ]
         parts = [asked[number][1].part(part) for number, part in slices]
         histories = [
@@ -112,10 +118,11 @@ class LanguageModel:
         found = [self._transcript.find(one.question) for one in asked]
         missing = [number for number, answer in enumerate(found) if answer is None]
         self._usage.replayed += len(asked) - len(missing)
-        if missing and self._replay:
-            raise JudgeError(
-                f"{len(missing)} of {len(asked)} answers are not in {self._transcript.path}: run without replay once"
-            )
+        if self._replay:
+            if missing and len(missing) == len(asked):
+                raise JudgeError(f"none of {len(asked)} answers is in {self._transcript.path}: run without replay once")
+            self._usage.failed += len(missing)
+            return found
         for start in range(0, len(missing), AT_ONCE):
             numbers = missing[start : start + AT_ONCE]
             progress(f"judge {what}", start, len(missing))
@@ -125,8 +132,9 @@ class LanguageModel:
     def _ask(self, asked: list[Asked], numbers: list[int], found: list[Any]) -> None:
         def heard(place: int, answer: Any) -> None:
             self._usage.requests += 1
-            self._transcript.put(asked[place].question, answer)
-            found[numbers[place]] = answer
+            if answer != "":
+                self._transcript.put(asked[place].question, answer)
+                found[numbers[place]] = answer
 
         self._model = self._model or Backend(self._spec)
         if asked[0].begun is None:

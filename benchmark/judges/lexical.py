@@ -72,7 +72,7 @@ class Lexical:
         ]
         sums = [self._sums(found, examples.tokens) for found, examples in zip(terms, latents, strict=True)]
         slope, intercept = _calibrated(sums, active)
-        return [LexicalExplanation(self._text(found), found, slope, intercept) for found in terms]
+        return [LexicalExplanation(self._text(found), terms=found, slope=slope, intercept=intercept) for found in terms]
 
     def grade(self, asked: Sequence[tuple[Explanation, Questions]], progress: Progress) -> list[Grades]:
         """Probabilities; one half for every item of an explanation that says nothing."""

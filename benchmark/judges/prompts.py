@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmark.judges.contract import Examples, Explanation, Questions
 
-VERSION = 1
+VERSION = 2
 TOGETHER = 5
 LONGEST_EXPLANATION = 400
 EXPLANATION_TOKENS, GRADES_TOKENS = 160, 40

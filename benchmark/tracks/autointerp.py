@@ -113,6 +113,7 @@ def assess(drawn: Drawn, text: Text, asking: Asking, rng: Rng, progress: Progres
     judges of the ladder.
     """
     judge, rounds = asking.judges[asking.spec], _rounds(drawn, text, asking.scorers, rng)
+    judge.usage()
     words = _explained(judge, rounds, progress)
     values: dict[str, Value] = {}
     curves, counts = [], _counts(drawn, rounds)

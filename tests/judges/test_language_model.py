@@ -5,12 +5,15 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from lm_eval.api.model import LM
+from lm_eval.api.registry import register_model
 
 from benchmark.errors import BadInput
-from benchmark.judges.backend import JudgeError, Spec
+from benchmark.judges.backend import JudgeError, Spec, known
 from benchmark.judges.contract import Examples, Explanation, Language, Questions
 from benchmark.judges.language_model import LanguageModel
 from benchmark.judges.open import Judging, identity, open_judge, public
@@ -95,6 +98,9 @@ def test_a_second_run_asks_nothing_and_a_replay_needs_no_server(tmp_path: Path) 
         np.testing.assert_array_equal(one, three)
     with pytest.raises(JudgeError, match="run without replay"):
         replayed.explain(examples(), quiet)
+    partly = replayed.grade([*ASKED, (WORDS, questions(9)[0])], quiet)
+    np.testing.assert_array_equal(partly[0], first[0])
+    assert np.isnan(partly[3]).all()
 
 
 def test_two_judges_never_see_each_others_answers(tmp_path: Path) -> None:
@@ -187,7 +193,11 @@ def test_an_answer_that_ends_well_after_much_talk_is_used(tmp_path: Path) -> Non
 def test_no_explanation_is_no_explanation(tmp_path: Path) -> None:
     with serving(lambda number, question: Reply("Explanation:   ")) as server:
         one = judge(server, tmp_path)
-        assert [words.text for words in one.explain(examples(2), quiet)] == ["", ""]
+        words = one.explain(examples(2), quiet)
+        asked = len(server.questions)
+        assert [(found.text, found.failed) for found in words] == [("", True)] * 2
+        assert np.isnan(one.grade([(words[0], questions(0)[0])], quiet)[0]).all()
+        assert len(server.questions) == asked
     assert one.usage().unexplained == 2
 
 
@@ -205,6 +215,73 @@ def test_a_request_that_always_fails_is_left_out_and_the_others_count(tmp_path: 
     np.testing.assert_array_equal(grades[5:], RIGHT[0][5:])
     usage = one.usage()
     assert (usage.failed, usage.unusable) == (1, 5)
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_prompts_that_a_server_will_never_take_end_nothing_however_often(tmp_path: Path, status: int) -> None:
+    """Each of the first latent's three prompts is refused: the others count, in this run and in the next."""
+    tokens = ASKED[0][1].tokens
+    poison = [LANGUAGE.decode([int(number) for number in tokens[row, 5:8]]) for row in (0, 5, 10)]
+
+    def script(number: int, question: str) -> Reply:
+        return Reply(status=status) if any(part in question for part in poison) else well(number, question)
+
+    with serving(script) as server:
+        for _ in range(2):
+            one = judge(server, tmp_path, ",max_retries=1")
+            grades = one.grade(ASKED, quiet)
+            assert np.isnan(grades[0]).all()
+            np.testing.assert_array_equal(grades[1], RIGHT[1])
+            assert one.usage().failed == 3
+
+
+def test_an_empty_answer_is_asked_for_again_in_the_next_run(tmp_path: Path) -> None:
+    with serving(lambda number, question: Reply(None)) as server:
+        assert np.isnan(judge(server, tmp_path).grade(ASKED[:1], quiet)[0]).all()
+        server.script = well
+        np.testing.assert_array_equal(judge(server, tmp_path).grade(ASKED[:1], quiet)[0], RIGHT[0])
+
+
+class Mute(LM):  # type: ignore[misc]
+    """A model of the registry that keeps its answers to itself until the call returns, as some backends do."""
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        return ["[1, 0, 1, 0, 1]"] * len(requests)
+
+    def loglikelihood(self, requests: list[Any]) -> list[Any]:
+        raise NotImplementedError
+
+    loglikelihood_rolling = loglikelihood
+
+
+def test_a_backend_that_calls_no_cache_hook_is_heard_too(tmp_path: Path) -> None:
+    if "mute-in-tests" not in known():
+        register_model("mute-in-tests")(Mute)
+    asked = [(WORDS, questions(0, items=5)[0])]
+    for requests, replayed in ((1, 0), (0, 1)):
+        one = open_judge(Judging("mute-in-tests:", tmp_path), LANGUAGE)
+        np.testing.assert_array_equal(one.grade(asked, quiet)[0], [1, 0, 1, 0, 1])
+        usage = one.usage()
+        assert usage is not None
+        assert (usage.requests, usage.replayed, usage.failed) == (requests, replayed, 0)
+
+
+def test_what_went_wrong_is_said_without_the_address(tmp_path: Path) -> None:
+    with serving(lambda number, question: Reply(status=503)) as server, pytest.raises(JudgeError) as caught:
+        judge(server, tmp_path, ",max_retries=1").grade(ASKED, quiet)
+    assert "HTTP 503" in str(caught.value)
+    assert "127.0.0.1" not in str(caught.value)
+    with pytest.raises(JudgeError) as gone:
+        judge(server, tmp_path, ",max_retries=1").grade(ASKED, quiet)
+    assert "127.0.0.1" not in str(gone.value)
+
+
+def test_a_model_on_disk_that_changed_is_another_judge(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    before = identity(f"hf:pretrained={tmp_path}")
+    assert identity(f"huggingface:pretrained={tmp_path}") == before
+    (tmp_path / "model.safetensors").write_text("weights")
+    assert identity(f"hf:pretrained={tmp_path}") != before
 
 
 def test_a_server_that_dies_loses_no_answered_request(tmp_path: Path) -> None:
@@ -232,6 +309,11 @@ def test_a_server_that_dies_loses_no_answered_request(tmp_path: Path) -> None:
         ("local-chat-completions:model", "is not name=value"),
         ("local-chat-completions:model=m,base_url=http://127.0.0.1:9/v1", "nothing answers at 127.0.0.1:9"),
         ("hf:pretrained=/does/not/exist", "judge hf:"),
+        ("local-chat-completions:model=m,base_url=http://host:port/v1", "is not a URL"),
+        ("local-chat-completions:model=m,base_url=localhost/v1", "is not a URL"),
+        ("local-chat-completions:model=m,base_url=http://a/v1,price_in=free", "price_in=free is not a number"),
+        ("local-chat-completions:model=m,base_url=http://a/v1,num_concurrent=many", "num_concurrent=many is not a"),
+        ("vllm:pretrained=x", "needs the package vllm"),
     ],
 )
 def test_a_judge_that_cannot_work_is_refused_in_one_sentence(line: str, said: str) -> None:

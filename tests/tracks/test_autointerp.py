@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
 from benchmark import keyed, registry
-from benchmark.judges.contract import Judge
+from benchmark.judges.contract import Examples, Explanation, Grades, Judge, Progress, Questions
 from benchmark.judges.lexical import LADDER, Lexical
 from benchmark.judges.prompts import marked
-from benchmark.tracks.autointerp import Asking, Assessed, assess, draw, wanted
+from benchmark.tracks.autointerp import Asking, Assessed, _blind, assess, draw, wanted
 from tests.autointerp.text import Made, as_text, language, made
 
 EXPLAIN, SCORE = made(1, blocks=250), made(2, blocks=250)
@@ -76,6 +78,39 @@ def test_noise_scores_one_half_under_every_judge(control: Assessed, scorer: str,
     assert control.values[name].value == pytest.approx(0.5, abs=0.02)
 
 
+class Blind:
+    """A judge that sees where marks stand, which window it is, and the order of the items: nothing else."""
+
+    identity = "blind"
+
+    def __init__(self, by: str) -> None:
+        self.by = by
+
+    def explain(self, latents: Sequence[Examples], progress: Progress) -> list[Explanation]:
+        return [Explanation("x")] * len(latents)
+
+    def grade(self, asked: Sequence[tuple[Explanation, Questions]], progress: Progress) -> list[Grades]:
+        return [self._grade(questions) for _, questions in asked]
+
+    def usage(self) -> None:
+        return None
+
+    def _grade(self, questions: Questions) -> Grades:
+        if self.by == "order":
+            return np.arange(len(questions.tokens), dtype=float)
+        if self.by == "count":
+            return np.asarray(questions.marked.sum(axis=1), dtype=float)
+        return np.asarray(questions.marked.argmax(axis=1), dtype=float)
+
+
+@pytest.mark.parametrize("by", ["place", "count", "order"])
+def test_a_judge_without_words_scores_one_half_on_noise(by: str) -> None:
+    drawn = draw(np.arange(60), noise(EXPLAIN, 5, 60), noise(SCORE, 6, 60), TEXT, rng)
+    found = assess(drawn, TEXT, Asking(OURS, judges() | {"blind": Blind(by)}, "blind"), rng, quiet)
+    for scorer in OURS:
+        assert found.values[scorer].value == pytest.approx(0.5, abs=0.02)
+
+
 def test_documents_that_both_see_would_leak() -> None:
     """The test above can fail: where explainer and scorer share documents, rare noise looks explained."""
     one, other = made(3, blocks=250, vocab=1000), made(4, blocks=250, vocab=1000)
@@ -124,6 +159,10 @@ def test_what_cannot_be_asked_scores_chance_and_is_not_dropped(structured: Asses
 
 
 def test_another_latents_explanation_is_never_ones_own(structured: Assessed) -> None:
+    words = [Explanation(str(number)) for number in range(7)]
+    told = _blind(words, rng)["shuffled"]
+    assert sorted(one.text for one in told) == sorted(one.text for one in words)
+    assert all(one is not other for one, other in zip(told, words, strict=True))
     shuffled = structured.values[registry.beside(FUZZING, "shuffled")].value
     assert shuffled is not None
     assert shuffled < 0.7 < structured.values[FUZZING].value  # type: ignore[operator]
