@@ -1,0 +1,73 @@
+"""A cell computed again from its record alone gives the same numbers; what a record does not say is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark import method as methods
+from benchmark import pipeline, verify
+from benchmark.errors import BadInput
+from benchmark.records import Metric, Record, Store
+from benchmark.reporting import Silent
+from benchmark.suite import Suite
+
+SETTINGS = {
+    "name": "one",
+    "summary": "one cell",
+    "subject": {"name": "pythia-mini", "replicates": {3: "built-in:pythia-mini/seed3"}},
+    "corpus": {"source": "built-in:world:1"},
+    "tokens": {"fit": 9_000, "explain": 3_000, "score": 3_000, "block": 128},
+    "stream": {"shuffle_tokens": 4_096},
+    "variants": ["rerandomized"],
+    "hookpoints": ["layers.1"],
+    "metrics": ["fvu@1", "token_r2@1", "causal_effect@1", "fuzzing@1", "fuzzing-token-matched@1"],
+    "latents": 20,
+    "methods": {"topk_sae": [{"expansion_factor": 2, "k": 8, "batch_size": 512}]},
+}
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    suite, method = Suite.model_validate(SETTINGS), methods.load("topk_sae")
+    store = Store(tmp_path_factory.mktemp("runs"))
+    pipeline.run(suite, method, methods.rows(method, suite), store, "process", Silent())
+    (found,) = store.records("one", "topk_sae")
+    return found
+
+
+def test_a_cell_is_the_same_again(record: Record) -> None:
+    again = verify.recompute(record, Silent())
+    assert again.score_id == record.score_id
+    found = verify.compare(record, again)
+    assert found.compared == 5
+    assert found.moved == []
+    assert found.differences == []
+
+
+def test_a_number_that_was_changed_is_found(record: Record) -> None:
+    forged = record.model_copy(update={"metrics": record.metrics | {"fvu@1": Metric(value=0.01)}})
+    (moved,) = verify.compare(forged, record).moved
+    assert moved.metric == "fvu@1"
+    assert moved.recorded == 0.01
+
+
+def test_undefined_equals_undefined_only() -> None:
+    assert verify.equal(Metric(value=None, reason="a"), Metric(value=None, reason="b"))
+    assert not verify.equal(Metric(value=None), Metric(value=0.0))
+    assert verify.equal(Metric(value=1.0), Metric(value=1.00005))
+    assert not verify.equal(Metric(value=1.0), Metric(value=1.0005))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"where": {"source": "seed0"}}, "local subject"),
+        ({"budgets": {"judge": "local-chat-completions:m (ab)"}}, "only records of lexical judges"),
+        ({"budgets": {"corpus": {"source": "/my/text.jsonl"}}}, "local text"),
+    ],
+)
+def test_what_a_record_does_not_say_is_refused(record: Record, change: dict[str, dict[str, object]], said: str) -> None:
+    where = record.where.model_copy(update=change.get("where", {}))
+    changed = record.model_copy(update={"where": where, "budgets": record.budgets | change.get("budgets", {})})
+    with pytest.raises(BadInput, match=said):
+        verify.suite_of(changed)
