@@ -18,6 +18,7 @@ from benchmark.judges.contract import LEFT_CONTEXT, Examples
 
 WINDOW_TOKENS = 32
 OWN = WINDOW_TOKENS - LEFT_CONTEXT
+AT_ONCE = 2048
 
 
 class Windows(NamedTuple):
@@ -93,8 +94,12 @@ class Firing(NamedTuple):
 
 def firing_windows(codes: sparse.csr_array, windows: Windows) -> NDArray[np.int64]:
     """In how many windows each latent fires, [latent], of codes [token, latent]."""
-    size = codes.shape[1]
-    window = np.repeat(windows.of_row, np.diff(codes.indptr))
-    inside = window >= 0
-    distinct = np.unique(window[inside] * size + codes.indices[inside])
-    return np.bincount(distinct % size, minlength=size)
+    size, counts = codes.shape[1], np.zeros(codes.shape[1], np.int64)
+    for first in range(0, len(windows.rows), AT_ONCE):
+        rows = windows.rows[first : first + AT_ONCE]
+        part = codes[rows[0] : rows[-1] + OWN]
+        window = np.repeat(windows.of_row[rows[0] : rows[-1] + OWN], np.diff(part.indptr))
+        inside = window >= 0
+        distinct = np.unique(window[inside] * size + part.indices[inside])
+        counts += np.bincount(distinct % size, minlength=size)
+    return counts

@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmark.api import Latents
 
 LINEARITY = 1e-3
+ROWS_AT_ONCE = 1 << 16
 NO_DECODER = "the method does not decode"
 
 
@@ -34,7 +35,12 @@ def csr(latents: Latents, n_latents: int) -> sparse.csr_array:
     values, indices = latents.values.float().numpy(), latents.indices.numpy()
     active = values > 0
     indptr = np.concatenate([[0], active.sum(axis=1).cumsum()])
-    codes = sparse.csr_array((values[active], indices[active], indptr), shape=(len(values), n_latents))
+    kept = np.empty(indptr[-1], np.int32 if max(indptr[-1], n_latents) < 2**31 else np.int64)
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        chosen = indices[part][active[part]]
+        kept[indptr[start] : indptr[start] + len(chosen)] = chosen
+    codes = sparse.csr_array((values[active], kept, indptr.astype(kept.dtype)), shape=(len(values), n_latents))
     codes.sum_duplicates()
     return codes
 

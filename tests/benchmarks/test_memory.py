@@ -8,13 +8,20 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmark import method as methods
-from benchmark import pipeline
+from benchmark import pipeline, provenance
+from benchmark.api import Latents
+from benchmark.autointerp.windows import Windows, firing_windows
+from benchmark.judges.contract import Language
 from benchmark.records import Store
 from benchmark.suite import Suite
+from benchmark.tracks.autointerp import Text, draw
+from benchmark.tracks.featurizer import csr
 from tests.conftest import Silent
 
 ROOT = Path(__file__).parents[2]
@@ -53,3 +60,35 @@ def test_four_times_the_tokens_in_the_same_memory(
         benchmark.extra_info[side] = (small[side], large[side])
         print(f"\n{side}: {small[side] / 2**20:.0f} MiB, with 4x the tokens {large[side] / 2**20:.0f} MiB")
         assert large[side] == pytest.approx(small[side], rel=0.1)
+
+
+def examples_of_a_million_tokens() -> None:
+    """Codes of 1,048,576 tokens on 16,384 latents, 32 each; which latents are eligible, and the windows of 100."""
+    tokens, k, n_latents, block = 1 << 20, 32, 16_384, 256
+    rng = np.random.default_rng(0)
+    blocks = tokens // (block - 1) + 1
+    lengths = np.full(blocks, block)
+    windows = Windows.of(rng.integers(50_000, size=(blocks, block), dtype=np.int32), lengths)
+    rows = blocks * (block - 1)
+    values = torch.from_numpy(rng.random((rows, k), dtype=np.float32) + 0.1)
+    indices = torch.from_numpy(rng.integers(n_latents, size=(rows, k)))
+    codes = csr(Latents(values, indices), n_latents)
+    del values, indices
+    counts = firing_windows(codes, windows)
+    drawn = np.flatnonzero(counts)[:100]
+    language = Language(np.ones(50_000, np.int64), str)
+    column = codes[:, drawn].tocsc()
+    found = draw(drawn, column, column, Text(windows, windows, language), lambda *parts: np.random.default_rng(0))
+    assert found.eligible.all()
+    print(provenance.peak_bytes())
+
+
+def test_examples_of_a_million_tokens_on_16k_latents_fit_in_2_gib(benchmark: BenchmarkFixture) -> None:
+    command = [sys.executable, "-c", "from tests.benchmarks.test_memory import *; examples_of_a_million_tokens()"]
+    result = benchmark.pedantic(
+        subprocess.run, args=(command,), kwargs={"cwd": ROOT, "check": True, "capture_output": True}, rounds=1
+    )
+    peak = float(result.stdout.split()[-1])
+    benchmark.extra_info["peak"] = peak
+    print(f"\npeak {peak / 2**20:.0f} MiB, interpreter and libraries included")
+    assert peak < 2 * 2**30
