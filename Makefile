@@ -17,7 +17,7 @@ else
 endif
 BASE := $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 
-.PHONY: help bench plan test publish leaderboard benchmark
+.PHONY: help bench plan test publish leaderboard benchmark validate-statistics
 
 help:
 	@echo "make bench METHOD=topk_sae [SUITE=$(SUITE)] [PRESET=...]   fit and score a method, print its table"
@@ -26,6 +26,7 @@ help:
 	@echo "make test                                           lint, types, tests, smoke bench"
 	@echo "make publish METHOD=topk_sae                        your records to leaderboard/results/"
 	@echo "make leaderboard                                    render the boards"
+	@echo "make validate-statistics                            simulate what the statistic promises, minutes"
 	@echo "make benchmark                                      speed and memory, long"
 
 bench: $(SETUP)
@@ -49,6 +50,9 @@ leaderboard: $(SETUP)
 
 benchmark: $(SETUP)
 	$(PY) -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -s
+
+validate-statistics: $(SETUP)
+	@$(PY) -m benchmark.studies.statistics --write
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(BASE) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, found $$($(BASE) --version): install it or pass PYTHON=/path/to/python" >&2; exit 2; }

@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "benchmark.pipeline": RUN,
     "benchmark.verify": RUN | {"benchmark.verify"},
     "benchmark.guard": RECORDS | {"benchmark.verify"},
-    "benchmark.studies": RUN | {"benchmark.reporting"},
+    "benchmark.studies": RUN | {"benchmark.reporting", "benchmark.stats"},
     "benchmark.__main__": RUN | {"benchmark.reporting", "benchmark.verify", "benchmark.guard", "leaderboard"},
     "leaderboard": RECORDS | {"leaderboard", "benchmark.stats"},
     "baselines": {"benchmark.api", "baselines"},
