@@ -43,6 +43,9 @@ JudgeLine = Annotated[
     typer.Option("--judge", help="lexical, or a model of lm-eval's registry, instead of the suite's choice."),
 ]
 Preset = Annotated[str | None, typer.Option("--preset", help="A preset of the method, instead of the suite's choice.")]
+RecordName = Annotated[
+    str, typer.Argument(help="A record's path, or the beginning of its score id.", show_default=False)
+]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder for records, logs and the local board.")]
 
 
@@ -68,8 +71,8 @@ def run(  # noqa: PLR0917  typer: every option is a parameter
         store, started = records.Store(runs), time.monotonic()
         with reporter(console) as report:
             outcome = pipeline.run(chosen, found, rows, store, isolation, report, jobs=jobs, replay=replay)
-        path = board.render_local(store)
         local = board.local(store)
+        path = local.write(store.root / board.PUBLISHED.name)
         _print_summary(local.rows, chosen.name, method)
         for entry in local.entries:
             if (entry.suite, entry.method) == (chosen.name, method):
@@ -124,9 +127,7 @@ def show_list() -> None:
 
 @app.command("verify")
 def verify_record(
-    record: Annotated[
-        str, typer.Argument(help="A record's path, or the beginning of its score id.", show_default=False)
-    ],
+    record: RecordName,
     runs: Runs = Path("runs"),
 ) -> None:
     """Compute one cell again from its record alone, and say what came out otherwise."""
@@ -204,9 +205,7 @@ def show_comparison(
 
 @app.command()
 def show(
-    record: Annotated[
-        str, typer.Argument(help="A record's path, or the beginning of its score id.", show_default=False)
-    ],
+    record: RecordName,
     latent: Annotated[int | None, typer.Option(help="Number of a drawn latent; left out: all of them.")] = None,
     runs: Runs = Path("runs"),
 ) -> None:

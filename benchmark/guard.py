@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import stats
 
 from benchmark.errors import BadInput
 from benchmark.records import Record, write_text
+from benchmark.stats.prediction import tolerance
 from benchmark.verify import ABSOLUTE, RELATIVE
 
 SUITE = "smoke"
@@ -34,8 +34,7 @@ class Spread(BaseModel):
     @property
     def tolerance(self) -> float:
         """How far one new value may lie from the mean of the others."""
-        n = self.replicates
-        return float(stats.t.ppf(0.975, n - 1) * self.deviation * np.sqrt(1 + 1 / n))
+        return tolerance(self.deviation, self.replicates)
 
 
 class Expected(BaseModel):

@@ -121,6 +121,13 @@ DELTA = {
 }
 """Smallest difference that matters where it is not `USUAL_DELTA`: for nats and for lifts (2 AUROC - 1)."""
 USUAL_DELTA = 0.02
+
+
+def delta(metric: str) -> float:
+    """Smallest difference that matters, in the metric's units."""
+    return DELTA.get(metric, USUAL_DELTA)
+
+
 RATIO_FLOOR = dict.fromkeys((*CONCEPTS, *(name for name in AUTOINTERP if not name.endswith("@paper"))), 0.05)
 """Metrics whose chance is what the control scores -> smallest lead over the control that a ratio may rest on."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from benchmark import method as methods
-from benchmark import pipeline
+from benchmark import pipeline, registry
 from benchmark.errors import BadInput
-from benchmark.judges.lexical import LADDER
 from benchmark.method import Row
 from benchmark.models.mini import builtin
 from benchmark.records import Metric, Record, Store
@@ -49,7 +50,7 @@ def suite_of(record: Record) -> Suite:
     if not str(budgets["corpus"]["source"]).startswith(BUILT_IN) and Path(budgets["corpus"]["source"]).is_absolute():
         raise BadInput(f"record {record.score_id} is of local text, which is not at hand")
     judge = str(budgets.get("judge", "lexical")).partition("/")[0]
-    if judge not in LADDER:
+    if judge not in registry.JUDGES:
         raise BadInput(
             f"record {record.score_id} has the judge {judge}: only records of lexical judges can be verified"
         )
@@ -86,13 +87,10 @@ def recompute(record: Record, reporter: Reporter) -> Record:
     if method.manifest.scope == "model":
         raise BadInput(f"{method.name} fits all hookpoints together: run its suite instead")
     suite, row = suite_of(record), Row(record.where.label, record.settings)
-    before = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
-        torch.set_num_threads(int(record.hardware.get("threads", before)))
+    with tempfile.TemporaryDirectory() as folder, _threads(int(record.hardware["threads"])):
         outcome = pipeline.run(suite, method, [row], Store(Path(folder)), "process", reporter)
         if outcome.failed:
             raise BadInput(f"the cell failed: {outcome.failed[0].error}")
-        torch.set_num_threads(before)
         (again,) = Store(Path(folder)).records(suite.name, method.name)
     return again
 
@@ -111,6 +109,16 @@ def compare(record: Record, again: Record) -> Verified:
         if (after := getattr(again, part).get(name)) != before
     ]
     return Verified(len(record.metrics), moved, differences)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def equal(one: Metric, other: Metric, *, relative: float = RELATIVE) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -22,19 +23,20 @@ SUFFIXES = (".json", ".parquet", *(f".{name}.parquet" for name in TABLES))
 Key = tuple[str, str, str]
 
 
-class Board(NamedTuple):
-    """What a board is made from: records, joins, and the table of latents of a record."""
+@dataclass(frozen=True)
+class Board:
+    """What a board is made from: records, joins, and the table of latents of a record. Its rows are computed once."""
 
     records: list[Record]
     joins: list[Join]
     tables: Tables
 
-    @property
+    @cached_property
     def rows(self) -> list[Row]:
         """A row per method, setting, metric and hookpoint."""
         return standings.rows(self.records, self.joins)
 
-    @property
+    @cached_property
     def entries(self) -> list[Entry]:
         """A line of the headline table per method and setting."""
         return headline.entries(self.records)
@@ -48,23 +50,24 @@ class Board(NamedTuple):
             lines[curve.suite, curve.subject][1].append(curve)
         return markdown.render(self.rows, {place: top.tables(*found) for place, found in lines.items()})
 
+    def write(self, path: Path) -> Path:
+        """Put the board into a file."""
+        write_text(path, self.text())
+        return path
+
 
 def render_published() -> Path:
     """`leaderboard/LEADERBOARD.md` from the published records alone."""
-    records = read_all(RESULTS)
-    write_text(PUBLISHED, Board(records, _all_joins(RESULTS), _tables(RESULTS)).text())
-    return PUBLISHED
+    return Board(read_all(RESULTS), _all_joins(RESULTS), _tables(RESULTS)).write(PUBLISHED)
 
 
 def render_local(store: Store) -> Path:
-    """`LEADERBOARD.md` under the store: published rows plus own, own rows taking the place of published ones."""
-    path = store.root / "LEADERBOARD.md"
-    write_text(path, local(store).text())
-    return path
+    """`LEADERBOARD.md` under the store."""
+    return local(store).write(store.root / PUBLISHED.name)
 
 
 def local(store: Store) -> Board:
-    """The local board."""
+    """Published rows plus own, own rows taking the place of published ones."""
     records, joins = store.selected()
     taken = {_key(record) for record in records}
     records += [record for record in read_all(RESULTS) if _key(record) not in taken]

@@ -11,15 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from benchmark import registry
 from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, equivalence_p, gap, worst
+from benchmark.stats.prediction import tolerance
 
 CHANCE, LEAK = 0.5, 0.02
 FLOOR = 0.9
 FIDELITY = ("explained_variance@1", "kl_score@1")
-NOT_ASSESSED = "not assessed"
 
 
 class Gate(NamedTuple):
@@ -61,7 +60,7 @@ def parity(own: Mapping[str, pd.DataFrame], reference: Mapping[str, pd.DataFrame
             mine, theirs = (_values(frames, metric, null) for frames in (own, reference))
             if len(mine) and len(theirs) >= FEWEST_FOR_INTERVAL:
                 compared += 1
-                lowest = theirs.mean() - tolerance(theirs)
+                lowest = theirs.mean() - tolerance(float(theirs.std(ddof=1)), len(theirs))
                 if mine.mean() < lowest:
                     below.append(f"{metric} on {null} {mine.mean():.4f}, reference at least {lowest:.4f}")
     if not compared:
@@ -106,12 +105,6 @@ def coverage(cells: pd.DataFrame, *, delta: float) -> Gate:
 def one_setting(hashes: set[str]) -> Gate:
     """All variants must have been run with the same settings."""
     return Gate("one setting", len(hashes) == 1, f"{len(hashes)} settings hash" + ("es" if len(hashes) > 1 else ""))
-
-
-def tolerance(values: NDArray[np.float64]) -> float:
-    """How far one new mean may lie from n calibration values: t(.975, n - 1) s sqrt(1 + 1/n)."""
-    n = len(values)
-    return float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / n))
 
 
 def _values(frames: Mapping[str, pd.DataFrame], metric: str, variant: str) -> NDArray[np.float64]:

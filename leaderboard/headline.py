@@ -8,16 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from benchmark import registry
 from benchmark.records import Record
 from benchmark.stats.multiplicity import Rank, holm, ranks
-from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL
+from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Gap, gap
 from leaderboard import gates
 from leaderboard.compare import to_worst
 from leaderboard.gates import Gate
-from leaderboard.standings import KEYS, Claim, Score, claim, long, per_replicate, score
+from leaderboard.standings import KEYS, Claim, Score, claim, differences, key_of, long, per_replicate, score
 
 HEADLINE = registry.HEADLINE
 REFERENCE = "topk_sae"
@@ -80,29 +79,26 @@ def entries(records: Sequence[Record]) -> list[Entry]:
     """All entries, best first within a suite and subject: gates first, then the lower bound."""
     scored = [record for record in records if record.status == "scored"]
     frame = long(scored)
+    own: dict[tuple[str, ...], list[Record]] = {}
+    for record in scored:
+        own.setdefault(key_of(record), []).append(record)
     found: dict[tuple[str, ...], _Own] = {}
     for key, part in frame.groupby(OWN_KEYS, sort=True):
         named = tuple(map(str, key if isinstance(key, tuple) else (key,)))
         frames = {str(metric): per_replicate(lines) for metric, lines in part.groupby("metric")}
         if HEADLINE in frames:
-            found[named] = _Own(frames, [record for record in scored if _key(record) == named])
+            found[named] = _Own(frames, own[named])
     listed: list[Entry] = []
     for _, group in itertools.groupby(found, key=lambda key: key[:2]):
         listed += _ranked([_entry(key, found) for key in group], found)
     return listed
 
 
-def pairwise(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float, int] | None:
-    """Mean difference of two worst-null gaps, its two-sided p over shared replicates, and how many there are.
-
-    Frames are headline scores [replicate, variant]; each entry is taken against its own worst null.
+def pairwise(first: pd.DataFrame, second: pd.DataFrame) -> Gap | None:
+    """First minus second worst-null gap over shared replicates, from headline scores [replicate, variant]; each entry
+    is taken against its own worst null.
     """
-    d = (to_worst(HEADLINE, first) - to_worst(HEADLINE, second)).dropna().to_numpy()
-    if len(d) < FEWEST_FOR_INTERVAL:
-        return None
-    if np.ptp(d) == 0:
-        return float(d.mean()), 1.0 if d[0] == 0 else 0.0, len(d)
-    return float(d.mean()), float(stats.ttest_1samp(d, 0).pvalue), len(d)
+    return gap((to_worst(HEADLINE, first) - to_worst(HEADLINE, second)).dropna().to_numpy())
 
 
 def _entry(key: tuple[str, ...], found: Mapping[tuple[str, ...], _Own]) -> Entry:
@@ -115,10 +111,10 @@ def _entry(key: tuple[str, ...], found: Mapping[tuple[str, ...], _Own]) -> Entry
     }
     reference_frames = reference.frames if reference else None
     passed = (
-        gates.assay(_difference(table, registry.CONTROL)),
+        gates.assay(differences(HEADLINE, table).get(registry.CONTROL, pd.Series(dtype=float)).to_numpy()),
         gates.leak(control),
         gates.parity(own.frames, reference_frames),
-        gates.coverage(_cells(own), delta=registry.DELTA.get(HEADLINE, registry.USUAL_DELTA)),
+        gates.coverage(_cells(own), delta=registry.delta(HEADLINE)),
         gates.floor(own.frames, reference_frames),
         gates.one_setting({record.settings_hash for record in own.records}),
     )
@@ -156,11 +152,12 @@ def _ranks(group: list[Entry], found: Mapping[tuple[str, ...], _Own]) -> list[Ra
     tables = [found[entry.suite, entry.subject, entry.method, entry.label].headline for entry in group]
     pairs = list(itertools.combinations(range(n), 2))
     compared = [pairwise(tables[one], tables[other]) for one, other in pairs]
-    p = holm(np.array([result[1] if result else 1.0 for result in compared])) if pairs else np.zeros(0)
+    two_sided = np.array([2 * min(result.p, 1 - result.p) if result else 1.0 for result in compared])
+    p = holm(two_sided) if pairs else two_sided
     better = np.zeros((n, n), bool)
     for (one, other), result, adjusted in zip(pairs, compared, p, strict=True):
         if result and adjusted < ALPHA:
-            better[(one, other) if result[0] > 0 else (other, one)] = True
+            better[(one, other) if result.mean > 0 else (other, one)] = True
     return ranks(better)
 
 
@@ -208,12 +205,6 @@ def _cells(own: _Own) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*PLACE, "value", "q"]).set_index(PLACE).sort_index()
 
 
-def _difference(table: pd.DataFrame, variant: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    if not {"trained", variant} <= set(table):
-        return np.zeros(0)
-    return (table["trained"] - table[variant]).dropna().to_numpy()
-
-
 def _control(own: _Own, metric: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     table = own.frames.get(metric, pd.DataFrame())
     return table[registry.CONTROL].dropna().to_numpy() if registry.CONTROL in table else np.zeros(0)
@@ -230,8 +221,3 @@ def _p(entry: Entry) -> float:
 
 def _lower(entry: Entry) -> float:
     return entry.claim.worst.lower if entry.claim else -np.inf
-
-
-def _key(record: Record) -> tuple[str, ...]:
-    where = record.where
-    return where.suite, where.subject, where.method, where.label

@@ -13,9 +13,10 @@ from benchmark.records import Record
 from benchmark.stats import frequency
 from benchmark.stats.frequency import Latents, Resolved
 from benchmark.stats.null_gap import Gap, gap
+from leaderboard.gates import CHANCE
+from leaderboard.standings import key_of
 
 Tables = Callable[[Record], pd.DataFrame | None]
-CHANCE = 0.5
 
 
 class Curve(NamedTuple):
@@ -36,9 +37,8 @@ def curves(records: Sequence[Record], tables: Tables) -> list[Curve]:
     for record in records:
         table = tables(record) if record.status == "scored" and registry.HEADLINE in record.metrics else None
         if table is not None and registry.HEADLINE in table:
-            where = record.where
-            key = where.suite, where.subject, where.method, where.label
-            latents.setdefault(key, {}).setdefault(where.variant, []).append((where.replicate, table))
+            own = latents.setdefault(key_of(record), {})
+            own.setdefault(record.where.variant, []).append((record.where.replicate, table))
     found = []
     for key in sorted(latents):
         sides = {variant: _latents(parts) for variant, parts in latents[key].items()}
@@ -46,8 +46,7 @@ def curves(records: Sequence[Record], tables: Tables) -> list[Curve]:
             if "trained" in sides and null in sides:
                 resolved = frequency.resolve(sides["trained"], sides[null])
                 standardised = resolved.standardised[~np.isnan(resolved.standardised)]
-                suite, subject, method, label = key
-                found.append(Curve(suite, subject, method, label, null, resolved, gap(standardised)))
+                found.append(Curve(*key, null, resolved, gap(standardised)))
     return found
 
 

@@ -133,12 +133,11 @@ def _claim(metric: str, differences: dict[str, pd.Series]) -> Claim | None:
     if not gaps or len(gaps) < len(d):
         return None
     lowest = worst(gaps)
-    delta = registry.DELTA.get(metric, registry.USUAL_DELTA)
     ratio = None
     if metric in registry.RATIO_FLOOR and registry.CONTROL in differences:
         pairs = pd.concat([differences[lowest.null], differences[registry.CONTROL]], axis=1).dropna().to_numpy()
         ratio = normalised(pairs[:, 0], pairs[:, 1], floor=registry.RATIO_FLOOR[metric])
-    return Claim(gaps, lowest, verdict(d, delta=delta), ratio)
+    return Claim(gaps, lowest, verdict(d, delta=registry.delta(metric)), ratio)
 
 
 def per_replicate(part: pd.DataFrame) -> pd.DataFrame:
@@ -162,6 +161,12 @@ def score(values: pd.Series) -> Score:
 
 def _ordered(scores: pd.DataFrame) -> list[str]:
     return [variant for variant in registry.VARIANTS if variant in scores]
+
+
+def key_of(entry: Record | Join) -> tuple[str, str, str, str]:
+    """Suite, subject, method and settings: what a row of the board belongs to."""
+    where = entry.where
+    return where.suite, where.subject, where.method, where.label
 
 
 def _keys(entry: Record | Join) -> dict[str, object]:

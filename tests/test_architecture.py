@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "benchmark.parallel": {"benchmark.reporting"},
     "benchmark.pipeline": RUN,
     "benchmark.verify": RUN | {"benchmark.verify"},
-    "benchmark.guard": RECORDS | {"benchmark.verify"},
+    "benchmark.guard": RECORDS | {"benchmark.verify", "benchmark.stats"},
     "benchmark.studies": RUN | {"benchmark.reporting", "benchmark.stats"},
     "benchmark.__main__": RUN | {"benchmark.reporting", "benchmark.verify", "benchmark.guard", "leaderboard"},
     "leaderboard": RECORDS | {"leaderboard", "benchmark.stats"},

@@ -20,13 +20,13 @@ def to_explain(strengths: NDArray[np.float64], priorities: NDArray[np.float64]) 
 
     Ties in strength go to the lower priority.
     """
-    order = _strongest_first(strengths, priorities)
+    order = strongest_first(strengths, priorities)
     return np.concatenate([order[:TOP], stratified(order[TOP:], priorities, ACROSS)])
 
 
 def to_score(strengths: NDArray[np.float64], priorities: NDArray[np.float64]) -> NDArray[np.int64]:
     """5 windows from each tenth of activation by lowest priority."""
-    return stratified(_strongest_first(strengths, priorities), priorities, SCORED)
+    return stratified(strongest_first(strengths, priorities), priorities, SCORED)
 
 
 def stratified(order: NDArray[np.int64], priorities: NDArray[np.float64], count: int) -> NDArray[np.int64]:
@@ -38,5 +38,6 @@ def stratified(order: NDArray[np.int64], priorities: NDArray[np.float64], count:
     return np.concatenate([part[np.argsort(priorities[part], kind="stable")[:each]] for part in strata])
 
 
-def _strongest_first(strengths: NDArray[np.float64], priorities: NDArray[np.float64]) -> NDArray[np.int64]:
+def strongest_first(strengths: NDArray[np.float64], priorities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The order by strength, ties to the lower priority."""
     return np.lexsort((priorities, -strengths))

@@ -67,7 +67,7 @@ def fuzzing(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
     none (or the other way where no such window is left).
     """
     chosen = _scored(firing, split)
-    right = firing.activations[chosen] >= MARKED_FROM * firing.strengths[chosen][:, None]
+    right = _true_marks(firing, chosen)
     order = rng.permutation(len(chosen))
     active = _Pool(firing.windows, firing.activations > 0, split)
     quiet = _silent(firing.windows, split)
@@ -132,13 +132,13 @@ def paper(
     (`fixed` is the same for all latents), as many as the positives have active tokens on average; a latent with under
     200 firings has no items. The window is ours: 32 tokens with 8 of left context.
     """
-    order = np.lexsort((split.priorities[firing.windows], -firing.strengths))
+    order = examples.strongest_first(firing.strengths, split.priorities[firing.windows])
     quiet = _silent(firing.touched, split)
     if np.count_nonzero(firing.activations) < PAPER_FIRINGS or len(quiet) < examples.SCORED:
         return order[:0], _nothing()
     shown = examples.stratified(order, rng.random(len(order)), examples.EXPLAINED)
     chosen = examples.stratified(order, rng.random(len(order)), examples.SCORED)
-    right = firing.activations[chosen] >= MARKED_FROM * firing.strengths[chosen][:, None]
+    right = _true_marks(firing, chosen)
     marks = min(int(np.ceil((firing.activations[chosen] > 0).sum(axis=1).mean())), OWN)
     wrong = np.isin(np.arange(OWN), fixed.permutation(OWN)[:marks])
     others = rng.choice(quiet, len(chosen), replace=False)
@@ -164,6 +164,12 @@ class _Pool:
             return None
         self._free[silent[0]] = False
         return int(self._windows[silent[0]])
+
+
+def _true_marks(firing: Firing, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tokens [chosen, 24] of at least .3 of their window's largest activation."""
+    marks: NDArray[np.bool_] = firing.activations[chosen] >= MARKED_FROM * firing.strengths[chosen][:, None]
+    return marks
 
 
 def _scored(firing: Firing, split: Split) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from benchmark import keyed
+from benchmark import keyed, registry
 from benchmark.errors import BadInput, unknown
 from benchmark.judges import prompts
 
@@ -71,7 +71,7 @@ class Spec(NamedTuple):
 
         kind, _, text = line.partition(":")
         if kind not in known():
-            raise unknown("judge", kind, ["lexical", "lexical:token", "lexical:previous", *known()])
+            raise unknown("judge", kind, [*registry.JUDGES, *known()])
         kind = ALIASES.get(kind, kind)
         wrong = [part for part in text.split(",") if part and "=" not in part]
         if wrong:
@@ -156,13 +156,14 @@ class Backend:
 
         for name in ("lm_eval", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        self._in_process = spec.kind in WITH_PROBABILITIES
+        self._in_process = spec.has_probabilities
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
-        self._model = get_model(spec.kind)(**(DEFAULTS.get(spec.kind, {}) | spec.arguments))
+        arguments = DEFAULTS.get(spec.kind, {}) | spec.arguments
+        self._model = get_model(spec.kind)(**arguments)
         if hasattr(self._model, "parse_generations"):
             self._model.parse_generations = self._counted(self._model.parse_generations)
-        self._chunk = max(CHUNK, 4 * int(spec.arguments.get("num_concurrent", 1)))
+        self._chunk = max(CHUNK, 4 * int(arguments.get("num_concurrent", 1)))
 
     def generate(self, asked: Sequence[tuple[list[prompts.Message], int]], answered: Answered) -> dict[int, str]:
         """Ask conversations, each with its limit of tokens; returns why some have no answer, by number.
@@ -177,10 +178,8 @@ class Backend:
         ]
         return self._ask("generate_until", list(zip(contexts, options, strict=True)), answered)
 
-    def probability_of_one(
-        self, asked: Sequence[tuple[list[prompts.Message], str]], answered: Answered
-    ) -> dict[int, str]:
-        """Probability that the next grade is 1 rather than 0, after a conversation and the answer so far."""
+    def log_odds_of_one(self, asked: Sequence[tuple[list[prompts.Message], str]], answered: Answered) -> dict[int, str]:
+        """Log-odds that the next grade is 1 rather than 0, after a conversation and the answer so far."""
         contexts = [self._context(history) + begun for history, begun in asked]
         both: dict[int, dict[int, float]] = {}
 

@@ -140,7 +140,7 @@ class LanguageModel:
         if asked[0].begun is None:
             failed = self._model.generate([(one.history, one.limit) for one in asked], heard)
         else:
-            failed = self._model.probability_of_one([(one.history, one.begun or "") for one in asked], heard)
+            failed = self._model.log_odds_of_one([(one.history, one.begun or "") for one in asked], heard)
         self._usage.failed += len(failed)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark import keyed
+from benchmark import keyed, registry
 from benchmark.judges import language_model, lexical
 from benchmark.judges.backend import Spec
 from benchmark.judges.contract import Judge, Language
 from benchmark.judges.language_model import LanguageModel
-from benchmark.judges.lexical import LADDER, Lexical
 from benchmark.judges.transcript import Transcript
 
 
@@ -23,7 +22,7 @@ class Judging(NamedTuple):
 
     @property
     def asks_a_model(self) -> bool:
-        return self.spec not in LADDER
+        return self.spec not in registry.JUDGES
 
     def check(self) -> None:
         """Refuse what cannot answer, before any compute."""
@@ -33,12 +32,12 @@ class Judging(NamedTuple):
 
 def identity(spec: str) -> str:
     """What the answers of a judge depend on; refuses one that does not exist."""
-    return f"{spec}/{lexical.VERSION}" if spec in LADDER else language_model.identity(Spec.parse(spec))
+    return f"{spec}/{lexical.VERSION}" if spec in registry.JUDGES else language_model.identity(Spec.parse(spec))
 
 
 def public(spec: str) -> str:
     """A judge's name for records and tables: kind and model, and what tells two of them apart, but no address."""
-    if spec in LADDER:
+    if spec in registry.JUDGES:
         return identity(spec)
     found = Spec.parse(spec)
     model = str(found.arguments.get("model") or found.arguments.get("pretrained") or "")
@@ -48,7 +47,8 @@ def public(spec: str) -> str:
 def open_judge(judging: Judging, language: Language) -> Judge:
     """The judge itself."""
     if not judging.asks_a_model:
-        return Lexical(judging.spec, language)
+        made: Judge = registry.resolve(registry.JUDGES[judging.spec])(judging.spec, language)
+        return made
     spec = Spec.parse(judging.spec)
     transcript = Transcript(judging.transcripts, language_model.identity(spec))
     return LanguageModel(spec, language, transcript, replay=judging.replay)

@@ -20,7 +20,7 @@ from benchmark.metrics.ranking import auroc, roc
 from benchmark.metrics.token_distribution import TokenDistribution
 from benchmark.metrics.value import Value
 
-PAPER, FUZZING, MATCHED, DETECTION = registry.SCORERS
+PAPER, MATCHED = "fuzzing@paper", "fuzzing-token-matched@1"
 BESIDE = (*registry.BLIND, *registry.JUDGES)
 CONTEXTS, ROC_POINTS = 5, 101
 FAR = 10_000
@@ -147,17 +147,15 @@ def _rounds(drawn: Drawn, text: Text, scorers: Sequence[str], rng: Rng) -> dict[
     split = Split.of(text.score, rng("scored windows").random(len(text.score.rows)), vocab)
     latents = np.flatnonzero(drawn.eligible)
     shown = [drawn.explain[latent].examples(drawn.chosen[latent], text.explain) for latent in latents]
-    asks = {FUZZING: items.fuzzing, MATCHED: items.token_matched, DETECTION: items.detection}
-    return {
-        scorer: _paper(drawn, split, rng)
-        if scorer == PAPER
-        else Round(
-            latents,
-            shown,
-            [asks[scorer](drawn.score[latent], split, rng(scorer, int(drawn.ids[latent]))) for latent in latents],
-        )
-        for scorer in scorers
-    }
+    found = {}
+    for scorer in scorers:
+        if scorer == PAPER:
+            found[scorer] = _paper(drawn, split, rng)
+            continue
+        ask = registry.resolve(registry.SCORERS[scorer])
+        asked = [ask(drawn.score[latent], split, rng(scorer, int(drawn.ids[latent]))) for latent in latents]
+        found[scorer] = Round(latents, shown, asked)
+    return found
 
 
 def _paper(drawn: Drawn, split: Split, rng: Rng) -> Round:

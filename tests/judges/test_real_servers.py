@@ -146,7 +146,7 @@ def test_probabilities_are_those_of_the_next_digit(model: Path) -> None:
     history = [{"role": "user", "content": "is it so? "}]
     found: dict[int, float] = {}
     asked = [(history, "["), (history, "[1, ")]
-    assert backend.probability_of_one(asked, found.__setitem__) == {}
+    assert backend.log_odds_of_one(asked, found.__setitem__) == {}
     tokenizer = AutoTokenizer.from_pretrained(model)
     network = AutoModelForCausalLM.from_pretrained(model)
     for number, (_, begun) in enumerate(asked):
