@@ -7,27 +7,31 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from benchmark import keyed, registry
-from benchmark.errors import unknown
+from benchmark.errors import BadInput, unknown
 from benchmark.method import Method, Row
 from benchmark.suite import Suite
 
 
 class Variant(NamedTuple):
-    """What is done to a replicate, written `kind` or `kind:options`."""
+    """What is done to a replicate, written `kind`, or `kind:draw` where a null is drawn more than once (case mode)."""
 
     kind: str
-    options: str = ""
+    draw: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Variant:
-        """Read `kind[:options]`; a kind outside the registry is a `BadInput`."""
-        kind, _, options = text.partition(":")
+        """Read `kind[:draw]`; a kind outside the registry, and a draw of what is not a null, is a `BadInput`."""
+        kind, colon, draw = text.partition(":")
         if kind not in registry.VARIANTS:
             raise unknown("variant", kind, registry.VARIANTS)
-        return cls(kind, options)
+        if not colon:
+            return cls(kind)
+        if kind not in registry.NULLS or not draw.isdecimal():
+            raise BadInput(f"variant {text!r}: only nulls have draws, counted from 0: write {registry.NULLS[0]}:0")
+        return cls(kind, int(draw))
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.options}" if self.options else self.kind
+        return self.kind if self.draw is None else f"{self.kind}:{self.draw}"
 
 
 class Group(NamedTuple):
@@ -69,11 +73,23 @@ class Ids(NamedTuple):
 
 def cells(suite: Suite, method: Method, rows: Iterable[Row]) -> list[Cell]:
     """All cells of a method under a suite, in the suite's order."""
-    axes = itertools.product(suite.subject.replicates, suite.variants, rows, suite.method_seeds, suite.hookpoints)
+    axes = itertools.product(suite.subject.replicates, _variants(suite), rows, suite.method_seeds, suite.hookpoints)
     return [
-        Cell(method.name, row, Group(suite.subject.name, replicate, Variant.parse(variant)), seed, hookpoint)
+        Cell(method.name, row, Group(suite.subject.name, replicate, variant), seed, hookpoint)
         for replicate, variant, row, seed, hookpoint in axes
     ]
+
+
+def _variants(suite: Suite) -> list[Variant]:
+    """Variants of every replicate: in case mode all draws of the nulls, and the checkpoint's own step-0 beside."""
+    found = []
+    for variant in map(Variant.parse, suite.variants):
+        drawn = suite.subject.null_draws is not None and variant.kind in registry.NULLS
+        if not drawn or variant.kind == "step0":
+            found.append(variant)
+        if drawn:
+            found += [variant._replace(draw=draw) for draw in range(suite.subject.null_draws or 0)]
+    return found
 
 
 def grouped(cells: Iterable[Cell]) -> list[tuple[Group, list[Cell]]]:

@@ -22,7 +22,7 @@ from benchmark.method import Method
 from benchmark.models import nulls, pythia
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.network import Network
-from benchmark.plan import Plan, Planned, Replicate
+from benchmark.plan import Plan, Planned, Replicate, own_step0
 from benchmark.records import Arrays, Record, Store
 from benchmark.reporting import Reporter
 from benchmark.suite import Suite
@@ -140,13 +140,13 @@ def variant_of(
     """The network of a group, and the figures of the gate that it passed."""
     kind = group.variant.kind
     original = pythia.load(replicate.trained, dtype, device)
-    own = kind == "step0" and replicate.step0 is not None
-    if own:
-        assert replicate.step0 is not None
-        network = Network(pythia.load(replicate.step0, dtype, device))
+    own = own_step0(replicate, group.variant)
+    if own is not None:
+        network = Network(pythia.load(own, dtype, device))
     else:
-        network = nulls.build(kind, original, nulls.tensor_rng(kind, group.subject, group.replicate))
-    return network, nulls.gate(kind, original, network, own_step0=own)
+        rng = nulls.tensor_rng(kind, group.subject, group.replicate, group.variant.draw)
+        network = nulls.build(kind, original, rng)
+    return network, nulls.gate(kind, original, network, own_step0=own is not None)
 
 
 def _fit(context: Context, data: GroupData, unit: list[Planned]) -> Fitted:

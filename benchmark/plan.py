@@ -10,7 +10,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from benchmark import keyed, registry
 from benchmark.autointerp import items, scores
-from benchmark.cell import Cell, Ids, cells
+from benchmark.cell import Cell, Ids, Variant, cells
 from benchmark.data import activations, blocks, corpus
 from benchmark.errors import BadInput
 from benchmark.judges import open as judges
@@ -93,6 +93,11 @@ def settings_hash(suite: Suite, method: Method, row: Row, data: dict[str, str], 
     return keyed.short("settings", method.code_hash, row.settings, subject, data, stream, scored, _parts())
 
 
+def own_step0(replicate: Replicate, variant: Variant) -> Checkpoint | None:
+    """The weights that a replicate's training began from, where a variant stands for them and they are known."""
+    return replicate.step0 if variant == Variant("step0") else None
+
+
 def data_ids(suite: Suite, replicates: dict[int, Replicate]) -> dict[str, str]:
     """Content ids of the token blocks of every split."""
     tokenizer = pythia.tokenizer_fingerprint(next(iter(replicates.values())).trained)
@@ -135,10 +140,10 @@ def _look_up(
 
 
 def _ids(cell: Cell, suite: Suite, method: Method, replicate: Replicate, data: dict[str, str]) -> Ids:
-    kind = cell.group.variant.kind
     weights = [pythia.fingerprint(replicate.trained)]
-    if kind == "step0" and replicate.step0 is not None:
-        weights.append(pythia.fingerprint(replicate.step0))
+    own = own_step0(replicate, cell.group.variant)
+    if own is not None:
+        weights.append(pythia.fingerprint(own))
     seen = suite.hookpoints if method.manifest.scope == "model" else (cell.hookpoint,)
     stream = suite.stream.model_dump(exclude={"spool_gib"})
     fit = keyed.short(

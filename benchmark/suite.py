@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from benchmark import registry
 from benchmark.errors import BadInput, unknown
+from benchmark.stats.case import FEWEST_DRAWS
 
 FOLDER = Path(__file__).parent / "suites"
 BUILT_IN = "built-in:"
@@ -51,12 +52,23 @@ class Subject(Frozen):
     revision: str = Field("main", description="revision of the trained weights, such as step143000")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of the forward pass")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    null_draws: int | None = Field(
+        None,
+        ge=FEWEST_DRAWS,
+        description="case mode, for a subject with one training seed: draws of each null that it is held against",
+    )
 
     @field_validator("replicates")
     @classmethod
     def _distinct_replicates(cls, values: dict[int, str]) -> dict[int, str]:
         _distinct("replicate", tuple(values.values()))
         return values
+
+    @model_validator(mode="after")
+    def _one_case(self) -> Subject:
+        if self.null_draws is not None and len(self.replicates) > 1:
+            raise ValueError("null_draws is for a subject with one training seed: several are its replicates")
+        return self
 
 
 class Tokens(Frozen):

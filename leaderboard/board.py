@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.records import TABLES, Join, Record, Store, path_of, read_all, read_joins, write_joins, write_text
-from leaderboard import headline, markdown, resolved, standings, top
+from leaderboard import headline, layers, markdown, resolved, standings, top
 from leaderboard.headline import Entry
+from leaderboard.layers import Layers
 from leaderboard.resolved import Curve, Tables
 from leaderboard.standings import Row
 
@@ -43,11 +44,13 @@ class Board:
 
     def text(self) -> str:
         """The whole board as Markdown."""
-        lines: dict[markdown.Place, tuple[list[Entry], list[Curve]]] = {}
+        lines: dict[markdown.Place, tuple[list[Entry], list[Layers], list[Curve]]] = {}
         for entry in self.entries:
-            lines.setdefault((entry.suite, entry.subject), ([], []))[0].append(entry)
+            lines.setdefault((entry.suite, entry.subject), ([], [], []))[0].append(entry)
+        for layer in layers.layers(self.records, self.tables):
+            lines[layer.suite, layer.subject][1].append(layer)
         for curve in resolved.curves(self.records, self.tables):
-            lines[curve.suite, curve.subject][1].append(curve)
+            lines[curve.suite, curve.subject][2].append(curve)
         return markdown.render(self.rows, {place: top.tables(*found) for place, found in lines.items()})
 
     def write(self, path: Path) -> Path:
@@ -76,12 +79,15 @@ def local(store: Store) -> Board:
 
 
 def _tables(*folders: Path) -> Tables:
-    """Tables of latents from the first folder that has them."""
+    """Tables of latents from the first folder that has them, each read once."""
+    read: dict[str, pd.DataFrame | None] = {}
 
     def table(record: Record) -> pd.DataFrame | None:
-        paths = (path_of(folder, record).with_suffix(".parquet") for folder in folders)
-        found = next((path for path in paths if path.is_file()), None)
-        return pd.read_parquet(found) if found else None
+        if record.score_id not in read:
+            paths = (path_of(folder, record).with_suffix(".parquet") for folder in folders)
+            found = next((path for path in paths if path.is_file()), None)
+            read[record.score_id] = pd.read_parquet(found) if found else None
+        return read[record.score_id]
 
     return table
 

@@ -11,12 +11,25 @@ import pandas as pd
 
 from benchmark import registry
 from benchmark.records import Record
+from benchmark.stats.case import CaseClaim
 from benchmark.stats.multiplicity import Rank, holm, ranks
 from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Gap, gap
 from leaderboard import gates
 from leaderboard.compare import to_worst
 from leaderboard.gates import Gate
-from leaderboard.standings import KEYS, Claim, Score, claim, differences, key_of, long, per_replicate, score
+from leaderboard.standings import (
+    KEYS,
+    Claim,
+    Score,
+    case,
+    claim,
+    differences,
+    fewest_draws,
+    key_of,
+    long,
+    per_replicate,
+    scores,
+)
 
 HEADLINE = registry.HEADLINE
 REFERENCE = "topk_sae"
@@ -46,6 +59,8 @@ class Entry(NamedTuple):
     label: str
     scores: dict[str, Score]
     claim: Claim | None
+    case: CaseClaim | None
+    draws: int
     gates: tuple[Gate, ...]
     p_holm: float | None
     rank: Rank | None
@@ -124,8 +139,10 @@ def _entry(key: tuple[str, ...], found: Mapping[tuple[str, ...], _Own]) -> Entry
         subject,
         method,
         label,
-        scores={name: score(table[name].dropna()) for name in registry.VARIANTS if name in table},
+        scores=scores(table),
         claim=said,
+        case=case(HEADLINE, table),
+        draws=fewest_draws(table),
         gates=passed,
         p_holm=None,
         rank=None,

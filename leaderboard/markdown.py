@@ -9,8 +9,10 @@ from types import MappingProxyType
 import pandas as pd
 
 from benchmark import registry
+from benchmark.stats.case import CaseClaim
 from leaderboard.standings import ALL, Row, Score
 
+CONDITIONAL = "conditional on this checkpoint"
 Place = tuple[str, str]
 INTRODUCTION = """\
 How each method scores on a trained network, on the same network with training destroyed (the nulls), and on the
@@ -20,8 +22,11 @@ replicates from three on. *Worst* is the null that trained beats least, with the
 once; *verdict*, from five replicates on, is the first that holds of reversed, equivalent to the null, beats the null,
 and inconclusive; the smallest difference that matters is .02, .04 for lifts, .05 for nats and causal effect. *Ratio* is
 the worst null's gap over the control's, with Fieller's interval, where chance is what the control scores.
-Metrics without a direction, and those that compare replicates, carry no verdict. Rows of single hookpoints are
-exploratory; ranks are claimed in the headline table alone. *n/a* is undefined; the reason stands below its table."""
+A subject with one training seed is held against many draws of each null (case mode): scores of nulls are then over
+draws, *p* is Crawford and Howell's and *rank p* the Monte-Carlo one, the largest over nulls, and what they say is
+conditional on that checkpoint. Metrics without a direction, and those that compare replicates, carry no verdict. Rows
+of single hookpoints are exploratory; ranks are claimed in the headline table alone. *n/a* is undefined; the reason
+stands below its table."""
 
 
 def render(rows: Sequence[Row], top: Mapping[Place, Sequence[str]] = MappingProxyType({})) -> str:
@@ -49,7 +54,7 @@ def _metric(rows: list[Row]) -> list[str]:
 
 def _line(row: Row) -> dict[str, str]:
     line = {"method": row.method, "settings": row.label, "hookpoint": "mean" if row.hookpoint == ALL else row.hookpoint}
-    most = max((score.replicates for score in row.scores.values()), default=0)
+    most = 0 if row.draws else max((score.replicates for score in row.scores.values()), default=0)
     line |= {variant: text(score, of=most) for variant, score in row.scores.items()}
     known = row.claim.gaps if row.claim else {}
     line |= {
@@ -60,7 +65,7 @@ def _line(row: Row) -> dict[str, str]:
         for null, score in row.gaps.items()
     }
     line |= claim(row)
-    line["replicates"] = str(most)
+    line["replicates"] = cases(row.draws) if row.draws else str(most)
     return line
 
 
@@ -75,6 +80,9 @@ def text(score: Score, *, of: int = 0, signed: bool = False) -> str:
 
 def claim(row: Row) -> dict[str, str]:
     """Worst null, verdict and ratio in words."""
+    if row.case is not None:
+        worst, verdict = case(row.case)
+        return {"worst": worst, "verdict": verdict, "ratio": "n/a"}
     if row.claim is None:
         return {"worst": "n/a", "verdict": "n/a", "ratio": "n/a"}
     lowest, ratio = row.claim.worst, row.claim.ratio
@@ -83,6 +91,18 @@ def claim(row: Row) -> dict[str, str]:
         "verdict": str(row.claim.verdict) if row.claim.verdict else "n/a",
         "ratio": interval(ratio.value, ratio.interval) if ratio else "n/a",
     }
+
+
+def case(claim: CaseClaim) -> tuple[str, str]:
+    """Worst null and verdict of a claim in case mode."""
+    worst = claim.cases[claim.worst]
+    said = f"{worst.gap:+.4f} (t {worst.t:.2f}, p {claim.p:.2g}, rank p {claim.rank_p:.2g}), {claim.worst}"
+    return said, f"{claim.verdict}, {CONDITIONAL}"
+
+
+def cases(draws: int) -> str:
+    """What stands in place of the number of replicates in case mode."""
+    return f"1 checkpoint, {draws} draws"
 
 
 def interval(value: float, bounds: tuple[float, float]) -> str:

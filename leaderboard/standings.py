@@ -3,7 +3,8 @@
 S(variant, replicate) is the mean over hookpoints and method seeds, equal weights; a replicate counts for a variant when
 all its cells are there and defined. The spread is the standard deviation over replicates. Gaps are trained minus null,
 paired by replicate, in the metric's own direction. A claim (intervals, worst null, verdict, ratio) needs independent
-replicates: metrics that join replicates carry none.
+replicates: metrics that join replicates carry none. In case mode (one trained checkpoint, many draws of each null) a
+variant is written `null:draw`, a null's score is over its draws, and the claim is conditional on the checkpoint.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmark import registry
 from benchmark.records import Join, Record
+from benchmark.stats.case import CaseClaim
+from benchmark.stats.case import claim as case_claim
 from benchmark.stats.null_gap import Gap, Verdict, WorstGap, gap, verdict, worst
 from benchmark.stats.ratio import Ratio, normalised
 
 KEYS = ["suite", "subject", "method", "label", "metric"]
 ALL = "all"
+OWN_STEP0 = "step0 (its own)"
 
 
 class Score(NamedTuple):
@@ -42,7 +48,9 @@ class Claim(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One method with one setting under one metric, for one hookpoint or for all of them together."""
+    """One method with one setting under one metric, for one hookpoint or for all of them together. In case mode `case`
+    takes the place of `claim`, and `draws` is how many draws every null has.
+    """
 
     suite: str
     subject: str
@@ -54,6 +62,8 @@ class Row(NamedTuple):
     gaps: dict[str, Score]
     reasons: tuple[str, ...]
     claim: Claim | None = None
+    case: CaseClaim | None = None
+    draws: int = 0
 
 
 def rows(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[Row]:
@@ -62,7 +72,7 @@ def rows(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[Row]:
     found = []
     for key, part in frame.groupby(KEYS, sort=True):
         named = dict(zip(KEYS, map(str, key if isinstance(key, tuple) else (key,)), strict=True))
-        for hookpoint in [ALL, *sorted(part["hookpoint"].unique(), key=_natural)]:
+        for hookpoint in [ALL, *sorted(part["hookpoint"].unique(), key=natural)]:
             chosen = part if hookpoint == ALL else part[part["hookpoint"] == hookpoint]
             found.append(_row(named, hookpoint, chosen))
     return found
@@ -99,29 +109,40 @@ def long(records: Iterable[Record], joins: Iterable[Join] = ()) -> pd.DataFrame:
     return frame.astype({"value": float}).sort_values(columns[:-2], ignore_index=True, kind="stable")
 
 
-def claim(metric: str, scores: pd.DataFrame) -> Claim | None:
+def claim(metric: str, table: pd.DataFrame) -> Claim | None:
     """What scores [replicate, variant] of a metric support; None where they support nothing."""
-    return _claim(metric, differences(metric, scores))
+    return _claim(metric, differences(metric, table))
 
 
-def differences(metric: str, scores: pd.DataFrame) -> dict[str, pd.Series]:
+def differences(metric: str, table: pd.DataFrame) -> dict[str, pd.Series]:
     """Trained minus each null and the control, per replicate, turned so that larger is better."""
     sign = 1 if registry.HIGHER_IS_BETTER.get(metric, True) else -1
-    others = [name for name in (*registry.NULLS, registry.CONTROL) if "trained" in scores and name in scores]
-    return {name: (sign * (scores["trained"] - scores[name])).dropna() for name in others}
+    others = [name for name in (*registry.NULLS, registry.CONTROL) if "trained" in table and name in table]
+    return {name: (sign * (table["trained"] - table[name])).dropna() for name in others}
 
 
 def _row(key: dict[str, str], hookpoint: str, part: pd.DataFrame) -> Row:
-    scores = per_replicate(part)
-    found = differences(key["metric"], scores)
+    table = per_replicate(part)
+    found = differences(key["metric"], table)
+    nulls = {name: values for name, values in found.items() if name != registry.CONTROL}
     return Row(
         **key,
         hookpoint=hookpoint,
-        scores={variant: score(scores[variant].dropna()) for variant in _ordered(scores)},
-        gaps={name: score(values) for name, values in found.items() if name != registry.CONTROL},
+        scores=scores(table),
+        gaps={name: score(values) for name, values in (_to_draws(key["metric"], table) or nulls).items()},
         reasons=tuple(sorted(set(part["reason"].dropna()))),
         claim=_claim(key["metric"], found),
+        case=case(key["metric"], table),
+        draws=fewest_draws(table),
     )
+
+
+def _to_draws(metric: str, table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Trained minus each draw [draw] of each null, larger is better; empty outside case mode."""
+    sign = 1 if registry.HIGHER_IS_BETTER.get(metric, True) else -1
+    if "trained" not in table:
+        return {}
+    return {null: pd.Series(sign * (table["trained"].iloc[0] - values)) for null, values in draws(table).items()}
 
 
 def _claim(metric: str, differences: dict[str, pd.Series]) -> Claim | None:
@@ -159,8 +180,40 @@ def score(values: pd.Series) -> Score:
     )
 
 
-def _ordered(scores: pd.DataFrame) -> list[str]:
-    return [variant for variant in registry.VARIANTS if variant in scores]
+def scores(table: pd.DataFrame) -> dict[str, Score]:
+    """The score of each variant from S [replicate, variant]; in case mode a null's is over its draws, with the
+    checkpoint's own step-0 beside.
+    """
+    drawn = draws(table)
+    found = {
+        variant: score(pd.Series(drawn[variant]) if variant in drawn else table[variant].dropna())
+        for variant in registry.VARIANTS
+        if variant in drawn or variant in table
+    }
+    return found | ({OWN_STEP0: score(table["step0"].dropna())} if drawn and "step0" in table else {})
+
+
+def draws(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Null -> scores [draw] in case mode, from S [replicate, variant] with one column per draw."""
+    found = {null: [name for name in table if str(name).startswith(f"{null}:")] for null in registry.NULLS}
+    return {null: table[names].iloc[0].dropna().to_numpy(float) for null, names in found.items() if names}
+
+
+def fewest_draws(table: pd.DataFrame) -> int:
+    """Draws that every null of S [replicate, variant] has at least; 0 outside case mode."""
+    return min(map(len, draws(table).values()), default=0)
+
+
+def case(metric: str, table: pd.DataFrame) -> CaseClaim | None:
+    """What one trained checkpoint supports against draws of the nulls; None outside case mode."""
+    better = registry.HIGHER_IS_BETTER.get(metric)
+    drawn = draws(table) if better is not None and "trained" in table else {}
+    trained = table["trained"].dropna() if drawn else pd.Series(dtype=float)
+    if trained.empty:
+        return None
+    sign = 1 if better else -1
+    signed = {null: sign * values for null, values in drawn.items()}
+    return case_claim(sign * float(trained.iloc[0]), signed, delta=registry.delta(metric))
 
 
 def key_of(entry: Record | Join) -> tuple[str, str, str, str]:
@@ -174,6 +227,7 @@ def _keys(entry: Record | Join) -> dict[str, object]:
     return {field: getattr(entry.where, field) for field in fields}
 
 
-def _natural(hookpoint: str) -> tuple[str, int]:
+def natural(hookpoint: str) -> tuple[str, int]:
+    """Order of hookpoints: by depth."""
     name, _, number = hookpoint.partition(".")
     return name, int(number or 0)

@@ -1,4 +1,4 @@
-"""The board's first tables as Markdown: claims, gates, and the gap by firing frequency."""
+"""The board's first tables as Markdown: claims, gates, the gap by layer and by firing frequency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pandas as pd
 from benchmark import registry
 from benchmark.stats.frequency import EDGES
 from benchmark.stats.ratio import INSENSITIVE
+from leaderboard import markdown
 from leaderboard.headline import Entry
+from leaderboard.layers import Layers
 from leaderboard.markdown import interval, text
 from leaderboard.resolved import Curve
 
@@ -25,16 +27,22 @@ null."""
 GATES = """\
 A gate that lacks its input is not assessed and voids nothing. Fidelity and floor are held against `topk_sae` with as
 many latents; *lead* splits the difference to its gap into a better trained score and a worse null."""
+LAYERS = """\
+The gap at each hookpoint, with a 95 % band that holds for all of them at once (sign-flip max-T from six replicates on,
+Bonferroni's t below). *Superiority* is the probability that a latent of trained scores above one of the null, within
+replicate and hookpoint, with a t interval over replicates: .5 is no effect."""
 FREQUENCY = """\
 The gap per half decade of firing rate, and standardised with the pooled rates as common weights, so that a dictionary's
 share of rare latents does not decide. A bin in which either side holds under 10 latents is left out (empty here), and
 *left out* is the share of latents in such bins."""
 
 
-def tables(entries: Sequence[Entry], curves: Sequence[Curve]) -> list[str]:
+def tables(entries: Sequence[Entry], layers: Sequence[Layers], curves: Sequence[Curve]) -> list[str]:
     """Parts of one suite and subject, best entry first."""
     parts = [f"### Headline: {registry.HEADLINE}", CLAIMS, _markdown([_claim(entry) for entry in entries])]
     parts += ["#### Gates", GATES, _markdown([_gates(entry) for entry in entries])]
+    if layers:
+        parts += ["#### Gap by layer", LAYERS, _markdown([_layers(found) for found in layers])]
     if curves:
         parts += ["#### Gap by firing frequency", FREQUENCY, _markdown(_frequencies(curves))]
     return parts
@@ -42,6 +50,9 @@ def tables(entries: Sequence[Entry], curves: Sequence[Curve]) -> list[str]:
 
 def sentence(entry: Entry) -> str:
     """The verdict in one line."""
+    if entry.case is not None:
+        worst, verdict = markdown.case(entry.case)
+        return f"{entry.label}: {registry.HEADLINE}: worst-null gap {worst}: {verdict}"
     if entry.claim is None:
         return f"{entry.label}: {registry.HEADLINE}: no claim under three replicates of trained and every null"
     verdict = str(entry.claim.verdict) if entry.claim.verdict else "no verdict under five replicates"
@@ -58,6 +69,9 @@ def _claim(entry: Entry) -> dict[str, str]:
     line["at least"] = f"{said.worst.lower:+.4f}" if said else "n/a"
     line["worst null"] = said.worst.null if said else "n/a"
     verdict = str(said.verdict) if said and said.verdict else "n/a"
+    if entry.case is not None:
+        line["worst null"], verdict = markdown.case(entry.case)
+        line["gap"] = f"{entry.case.gap:+.4f}"
     line["verdict"] = f"void ({verdict})" if entry.void else verdict
     line["rank"] = _rank(entry) if rank else "n/a"
     line["group"] = str(rank.group) if rank else "n/a"
@@ -65,7 +79,8 @@ def _claim(entry: Entry) -> dict[str, str]:
     line |= {variant: text(score) for variant, score in entry.scores.items()}
     line["ratio"] = interval(said.ratio.value, said.ratio.interval) if said and said.ratio else INSENSITIVE
     line["pairing"] = f"{entry.pairing:+.2f}" if entry.pairing is not None else "n/a"
-    line["replicates"] = str(max((score.replicates for score in entry.scores.values()), default=0))
+    most = max((score.replicates for score in entry.scores.values()), default=0)
+    line["replicates"] = markdown.cases(entry.draws) if entry.draws else str(most)
     line["s per cell"] = f"{entry.seconds:.0f}"
     line["peak GiB"] = f"{entry.peak_bytes / 2**30:.1f}"
     return line
@@ -85,6 +100,17 @@ def _gates(entry: Entry) -> dict[str, str]:
     lead = entry.decomposition
     flag = ", **null-suppressed**" if lead and lead.null_suppressed else ""
     line["lead"] = f"trained {lead.trained:+.4f}, null {lead.null:+.4f}{flag}" if lead else "is the reference"
+    return line
+
+
+def _layers(found: Layers) -> dict[str, str]:
+    line = {"method": found.method, "settings": found.label, "null": found.null}
+    for place, hookpoint in enumerate(found.hookpoints):
+        mean = float(found.gaps[place])
+        around = (float(found.band[0][place]), float(found.band[1][place])) if found.band else None
+        line[hookpoint] = interval(mean, around) if around else f"{mean:+.4f}"
+    effect = found.superiority
+    line["superiority"] = f"{effect.mean:.3f} [{effect.interval[0]:.3f}, {effect.interval[1]:.3f}]" if effect else "n/a"
     return line
 
 

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "benchmark.keyed": set(),
     "benchmark.registry": set(),
     "benchmark.reporting": set(),
-    "benchmark.suite": LOWEST,
+    "benchmark.suite": LOWEST | {"benchmark.stats"},
     "benchmark.method": SETTINGS,
     "benchmark.cell": CELLS,
     "benchmark.records": RECORDS,

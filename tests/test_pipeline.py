@@ -305,3 +305,32 @@ def test_a_model_scope_method_sees_all_hookpoints_at_once(suite: Suite, tmp_path
     assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [], {})
     for record in scored(tmp_path / "runs", method="units").values():
         assert record.counts["n_latents"] == 66
+
+
+def test_case_mode_holds_one_checkpoint_against_draws_of_its_nulls(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    subject = tiny["subject"] | {"replicates": {"0": tiny["subject"]["replicates"]["0"]}, "null_draws": 19}
+    suite = Suite.model_validate(
+        tiny
+        | {"subject": subject, "variants": ["trained", "step0"], "hookpoints": ["layers.0"], "metrics": ["fvu@1"]}
+        | {"tokens": {"fit": 8_192, "explain": 2_000, "score": 2_000, "block": 64}}
+    )
+    assert run(suite, tmp_path, Silent(), "none").computed == 21
+    found = {record.where.variant: record for record in scored(tmp_path).values()}
+    assert set(found) == {"trained", "step0", *(f"step0:{draw}" for draw in range(19))}
+    assert len({record.hashes["weights"] for record in found.values()}) == 21
+    assert len({tuple(record.seeds.items()) for record in found.values()}) == 1
+    row = next(row for row in board.local(Store(tmp_path)).rows if row.suite == "tiny")
+    assert row.claim is None
+    assert row.case is not None
+    values = {name: record.metrics["fvu@1"].value or 0.0 for name, record in found.items()}
+    draws = [value for name, value in values.items() if ":" in name]
+    assert row.case.gap == pytest.approx(sum(draws) / 19 - values["trained"]), "lower is better: the gap is turned"
+    assert row.scores["step0 (its own)"].mean == pytest.approx(values["step0"])
+
+
+def test_draws_are_for_subjects_with_one_training_seed(tiny: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="null_draws is for a subject with one training seed"):
+        Suite.model_validate(tiny | {"subject": tiny["subject"] | {"null_draws": 19}})
+    alone = tiny["subject"] | {"replicates": {"0": "x"}, "null_draws": 18}
+    with pytest.raises(ValueError, match="greater than or equal to 19"):
+        Suite.model_validate(tiny | {"subject": alone})

@@ -62,9 +62,13 @@ def test_code_hash_follows_code_and_not_prose(tmp_path: Path) -> None:
 
 def test_variants_parse_and_print() -> None:
     assert str(Variant.parse("step0")) == "step0"
-    assert Variant.parse("step0:x") == Variant("step0", "x")
+    assert Variant.parse("step0:3") == Variant("step0", 3)
+    assert str(Variant("step0", 3)) == "step0:3"
     with pytest.raises(BadInput, match="did you mean 'rerandomized'"):
         Variant.parse("rerandomised")
+    for text in ("step0:x", "step0:", "trained:1"):
+        with pytest.raises(BadInput, match="only nulls have draws"):
+            Variant.parse(text)
 
 
 def test_cells_cover_the_suite_in_a_keyed_order(suite: Suite) -> None:

@@ -31,9 +31,10 @@ class GateError(RuntimeError):
     """A variant is not what it claims to be; nothing may be measured on it."""
 
 
-def tensor_rng(kind: str, subject: str, replicate: int) -> TensorRng:
-    """The generator of each tensor, by name, for a null of a replicate."""
-    return lambda name: keyed.rng("null", kind, subject, replicate, name)
+def tensor_rng(kind: str, subject: str, replicate: int, draw: int | None = None) -> TensorRng:
+    """The generator of each tensor, by name, for a null of a replicate, or for one of many draws of it."""
+    which = () if draw is None else (draw,)
+    return lambda name: keyed.rng("null", kind, subject, replicate, *which, name)
 
 
 def build(kind: str, model: GPTNeoXForCausalLM, rng: TensorRng) -> Network:

@@ -13,7 +13,7 @@ from benchmark import registry
 from benchmark.errors import BadInput
 from benchmark.records import Metric, Record, Where
 from benchmark.stats.null_gap import Verdict
-from leaderboard import compare, gates, resolved, top
+from leaderboard import compare, gates, layers, resolved, top
 from leaderboard.board import Board
 from leaderboard.headline import Entry, entries
 
@@ -90,7 +90,7 @@ def test_few_replicates_make_no_claim(m: int) -> None:
     assert entry.p_holm is None
     if m < 3:
         assert entry.claim is None
-        assert "n/a" in top.tables([entry], [])[2]
+        assert "n/a" in top.tables([entry], [], [])[2]
         assert "no claim under three replicates" in top.sentence(entry)
     else:
         assert entry.claim is not None
@@ -133,7 +133,7 @@ def test_each_gate_catches_its_fault_and_voids_the_claim_but_not_the_row(name: s
     assert gate(mine, name).passed is False, mine.gates
     assert mine.void
     assert found[-1].method == "mine"
-    assert "void (" in "\n".join(top.tables(found, []))
+    assert "void (" in "\n".join(top.tables(found, [], []))
     assert f"gate {name}" in top.sentence(mine)
     assert not only(found).void
 
@@ -165,7 +165,7 @@ def test_a_method_that_fails_on_nulls_is_flagged() -> None:
     assert lead.trained == pytest.approx(-0.03, abs=0.01)
     assert lead.null > 0.01
     assert lead.null_suppressed
-    assert "null-suppressed" in "\n".join(top.tables(found, []))
+    assert "null-suppressed" in "\n".join(top.tables(found, [], []))
 
 
 def test_ties_are_shown_as_ties_and_clear_leads_as_ranks() -> None:
@@ -216,7 +216,7 @@ def test_the_standardised_gap_takes_out_how_rare_latents_are() -> None:
         assert curve.standardised is not None
         assert curve.standardised.mean == pytest.approx(0, abs=0.002)
         assert curve.resolved.left_out == 0
-    assert "standardised gap" in "\n".join(top.tables(entries(records()), found))
+    assert "standardised gap" in "\n".join(top.tables(entries(records()), [], found))
 
 
 def test_latents_without_a_score_count_as_chance() -> None:
@@ -233,3 +233,87 @@ def test_a_board_renders_the_same_bytes_in_any_order() -> None:
     text = Board(both, [], table_of).text()
     assert text == Board(list(reversed(both)), [], table_of).text()
     assert text.index("### Headline") < text.index("#### Gates") < text.index("#### Gap by firing frequency")
+
+
+def cased(trained: float, draws: int) -> list[Record]:
+    """One trained checkpoint, its own step-0 and control, and draws of each null around their usual scores."""
+    found = [entry for entry in records(m=1, trained=trained) if entry.where.variant in ("trained", "step0")]
+    found += [entry for entry in records(m=1) if entry.where.variant == registry.CONTROL]
+    for draw, entry in enumerate(records(m=draws)):
+        if entry.where.variant in registry.NULLS:
+            where = entry.where.model_copy(
+                update={"variant": f"{entry.where.variant}:{entry.where.replicate}", "replicate": 0}
+            )
+            found.append(entry.model_copy(update={"where": where, "score_id": f"draw {draw}"}))
+    return found
+
+
+def test_one_checkpoint_against_draws_says_so_and_nothing_more() -> None:
+    (entry,) = entries(cased(0.65, 19))
+    assert entry.claim is None
+    assert entry.rank is None
+    assert entry.case is not None
+    assert (entry.case.worst, entry.case.verdict, entry.draws) == ("rerandomized", Verdict.BEATS, 19)
+    assert entry.case.rank_p == pytest.approx(1 / 20)
+    assert {gate.passed for gate in entry.gates if gate.name != "one setting"} == {None, True}
+    text = "\n".join(top.tables([entry], [], []))
+    assert "beats the null, conditional on this checkpoint" in text
+    assert "1 checkpoint, 19 draws" in text
+    assert "step0 (its own)" in text
+    assert "conditional on this checkpoint" in top.sentence(entry)
+    row = next(row for row in Board(cased(0.65, 19), [], lambda record: None).rows if row.metric == HEADLINE)
+    assert row.scores["rerandomized"].replicates == 19
+    assert row.gaps["rerandomized"].mean == pytest.approx(0.10, abs=0.01)
+
+
+def test_too_few_draws_make_no_claim() -> None:
+    (entry,) = entries(cased(0.65, 18))
+    assert entry.case is None
+    assert "no claim" in top.sentence(entry)
+
+
+def at(hookpoint: str, found: list[Record]) -> list[Record]:
+    return [
+        entry.model_copy(
+            update={
+                "where": entry.where.model_copy(update={"hookpoint": hookpoint}),
+                "score_id": entry.score_id + hookpoint,
+            }
+        )
+        for entry in found
+    ]
+
+
+def test_by_layer_the_band_holds_the_gaps_and_the_effect_is_over_latents() -> None:
+    deep = at("layers.10", records(seed=1, trained=0.75))
+    both = records() + deep
+
+    def table(record: Record) -> pd.DataFrame:
+        """Half of the latents of trained above all of a null, the other half below."""
+        scores = [0.4, 0.9] if record.where.variant == "trained" else [0.6, 0.7]
+        return pd.DataFrame({HEADLINE: scores, "rate": 0.01})
+
+    found = {layer.null: layer for layer in layers.layers(both, table)}
+    assert list(found) == list(registry.NULLS)
+    worst = found["rerandomized"]
+    assert worst.hookpoints == ("layers.1", "layers.10")
+    assert worst.gaps == pytest.approx([0.10, 0.20], abs=0.01)
+    assert worst.band is not None
+    assert (worst.band[0] < worst.gaps).all()
+    assert (worst.band[1] > worst.gaps).all()
+    assert worst.superiority is not None
+    assert worst.superiority.mean == pytest.approx(0.5)
+    text = "\n".join(top.tables([], list(found.values()), []))
+    assert "| 0.500 [0.500, 0.500] |" in text
+
+
+def test_a_replicate_without_all_layers_is_in_no_band() -> None:
+    both = records() + at("layers.10", [entry for entry in records(seed=1) if entry.where.replicate != 5])
+    shorter = [entry for entry in both if entry.where.replicate != 5]
+    for one, other in zip(
+        layers.layers(both, lambda record: None), layers.layers(shorter, lambda record: None), strict=True
+    ):
+        assert one.gaps == pytest.approx(other.gaps)
+        assert one.superiority is None
+    (few, *_) = layers.layers(records(m=2), lambda record: None)
+    assert few.band is None

@@ -1,0 +1,85 @@
+"""The headline's gap by layer, as a simultaneous band, and the effect size over latents within layers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmark import registry
+from benchmark.records import Record
+from benchmark.stats.effect import superiority
+from benchmark.stats.multiplicity import band
+from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL, Gap, gap
+from leaderboard.gates import CHANCE
+from leaderboard.resolved import Tables
+from leaderboard.standings import KEYS, differences, key_of, long, natural, per_replicate
+
+HEADLINE = registry.HEADLINE
+Stratum = tuple[int, int, str]
+Latents = dict[str, dict[Stratum, NDArray[np.float64]]]
+
+
+class Layers(NamedTuple):
+    """Trained against one null: mean gap per hookpoint with its simultaneous band (95 %, all hookpoints at once), over
+    replicates that have all of them, and the probability that a latent of trained scores above one of the null, within
+    replicate and hookpoint, with its t interval over replicates. Band and effect are None where there is none.
+    """
+
+    suite: str
+    subject: str
+    method: str
+    label: str
+    null: str
+    hookpoints: tuple[str, ...]
+    gaps: NDArray[np.float64]
+    band: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    superiority: Gap | None
+
+
+def layers(records: Sequence[Record], tables: Tables) -> list[Layers]:
+    """Of every entry and null with paired replicates."""
+    scored = [record for record in records if record.status == "scored" and HEADLINE in record.metrics]
+    frame, latents = long(scored), _latents(scored, tables)
+    found = []
+    for key, part in frame[frame["metric"] == HEADLINE].groupby([name for name in KEYS if name != "metric"]):
+        suite, subject, method, label = map(str, key)
+        own = latents.get((suite, subject, method, label), {})
+        by_hookpoint = {
+            str(hookpoint): differences(HEADLINE, per_replicate(lines))
+            for hookpoint, lines in part.groupby("hookpoint")
+        }
+        names = tuple(sorted(by_hookpoint, key=natural))
+        for null in registry.NULLS:
+            if all(null in by_hookpoint[name] for name in names):
+                d = pd.concat([by_hookpoint[name][null] for name in names], axis=1).dropna().to_numpy(float)
+                if len(d):
+                    around = band(d) if len(d) >= FEWEST_FOR_INTERVAL else None
+                    effect = gap(_superior(own.get("trained", {}), own.get(null, {})))
+                    found.append(Layers(suite, subject, method, label, null, names, d.mean(axis=0), around, effect))
+    return found
+
+
+def _superior(
+    trained: Mapping[Stratum, NDArray[np.float64]], null: Mapping[Stratum, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Probability of superiority [replicate], averaged over the hookpoints and method seeds that both sides have."""
+    pairs: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+    for stratum in sorted(trained.keys() & null.keys()):
+        pairs.setdefault(stratum[0], []).append((trained[stratum], null[stratum]))
+    return np.array([superiority(strata) for strata in pairs.values()])
+
+
+def _latents(records: Sequence[Record], tables: Tables) -> dict[tuple[str, str, str, str], Latents]:
+    """Headline scores of latents [latent] by entry, variant and stratum; chance where a latent could not be asked."""
+    found: dict[tuple[str, str, str, str], Latents] = {}
+    for record in records:
+        table, where = tables(record), record.where
+        if table is not None and HEADLINE in table and len(table):
+            own = found.setdefault(key_of(record), {}).setdefault(where.variant, {})
+            scores = table[HEADLINE].fillna(CHANCE).to_numpy(float)
+            own[where.replicate, where.method_seed, where.hookpoint] = scores
+    return found
