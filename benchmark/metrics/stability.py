@@ -28,6 +28,6 @@ def stability(
 
 
 def _mean_max_cosine(a: Tensor, b: Tensor) -> float:
-    unit_a, unit_b = (torch.nn.functional.normalize(side.float(), dim=1) for side in (a, b))
+    unit_a, unit_b = (torch.nn.functional.normalize(side.double(), dim=1) for side in (a, b))
     best = [(part @ unit_b.T).max(dim=1).values for part in unit_a.split(ROWS)]
     return float(torch.cat(best).double().mean())
