@@ -23,7 +23,7 @@ help:
 	@echo "make bench METHOD=topk_sae [SUITE=$(SUITE)] [PRESET=...]   fit and score a method, print its table"
 	@echo "  JUDGE=local-chat-completions:model=...,base_url=...   any model of lm-eval's registry as judge; REPLAY=1: from transcripts"
 	@echo "make plan METHOD=topk_sae [SUITE=$(SUITE)]                 cells of a run, and which are done"
-	@echo "make test                                           lint, types, tests, smoke bench"
+	@echo "make test                                           lint, types, tests, smoke bench, its numbers against the expected ones"
 	@echo "make publish METHOD=topk_sae                        your records to leaderboard/results/"
 	@echo "make leaderboard                                    render the boards"
 	@echo "make validate-statistics                            simulate what the statistic promises, minutes"
@@ -40,7 +40,9 @@ test: $(SETUP)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest
-	$(PY) -m benchmark run topk_sae --suite smoke --runs "$(RUNS)"
+	@rm -rf "$(RUNS)/guard"
+	$(PY) -m benchmark run topk_sae --suite smoke --runs "$(RUNS)/guard"
+	$(PY) -m benchmark guard topk_sae --runs "$(RUNS)/guard"
 
 publish: $(SETUP)
 	@$(PY) -m benchmark publish "$(METHOD)" --runs "$(RUNS)"

@@ -84,15 +84,21 @@ def cells_of(records: Sequence[Record]) -> Cells:
 
 
 def check(records: Sequence[Record], expected: Expected) -> Checked:
-    """Hold scored smoke records against what is expected."""
+    """Hold scored smoke records against what is expected.
+
+    Raises:
+        BadInput: a cell that is missing, or that nothing is known of.
+    """
     platform = tag(records[0])
     known = platform in expected.platforms
     values = expected.platforms[platform] if known else next(iter(expected.platforms.values()))
+    cells = cells_of(records)
+    for cell in sorted(cells.keys() ^ values.keys()):
+        where = "expected, and was not scored: run the suite" if cell in values else "not expected: regenerate the file"
+        raise BadInput(f"{cell} is {where}, as docs/regression.md says")
     moved, compared = [], 0
-    for cell, found in cells_of(records).items():
+    for cell, found in cells.items():
         variant = cell.split("/")[1]
-        if cell not in values:
-            raise BadInput(f"{cell} is not in the expected values: regenerate them as docs/regression.md says")
         for metric in sorted(found.keys() | values[cell].keys()):
             before, after = values[cell].get(metric), found.get(metric)
             spread = expected.spread.get(variant, {}).get(metric)

@@ -20,7 +20,7 @@ from benchmark import registry
 from benchmark.records import Join, Record
 from benchmark.stats.case import CaseClaim
 from benchmark.stats.case import claim as case_claim
-from benchmark.stats.null_gap import Gap, Verdict, WorstGap, gap, verdict, worst
+from benchmark.stats.null_gap import Gap, Verdict, WorstGap, gaps_of, verdict, worst
 from benchmark.stats.ratio import Ratio, normalised
 
 KEYS = ["suite", "subject", "method", "label", "metric"]
@@ -149,16 +149,15 @@ def _claim(metric: str, differences: dict[str, pd.Series]) -> Claim | None:
     if metric in registry.JOINS or metric not in registry.HIGHER_IS_BETTER:
         return None
     d = {null: differences[null].to_numpy() for null in registry.NULLS if null in differences}
-    found = {null: gap(values) for null, values in d.items()}
-    gaps = {null: value for null, value in found.items() if value is not None}
-    if not gaps or len(gaps) < len(d):
+    gaps = gaps_of(d)
+    if gaps is None:
         return None
     lowest = worst(gaps)
     ratio = None
     if metric in registry.RATIO_FLOOR and registry.CONTROL in differences:
         pairs = pd.concat([differences[lowest.null], differences[registry.CONTROL]], axis=1).dropna().to_numpy()
         ratio = normalised(pairs[:, 0], pairs[:, 1], floor=registry.RATIO_FLOOR[metric])
-    return Claim(gaps, lowest, verdict(d, delta=registry.delta(metric)), ratio)
+    return Claim(gaps, lowest, verdict(d, gaps, delta=registry.delta(metric)), ratio)
 
 
 def per_replicate(part: pd.DataFrame) -> pd.DataFrame:

@@ -22,8 +22,8 @@ CLAIMS = f"""\
 `{registry.HEADLINE}` under the suite's judge. *Gap* is the worst null's, *at least* the one-sided 95 % bound of all
 nulls at once; entries are ordered by it, those with a failed gate last. A failed gate voids the claim, not the row.
 *Rank* is the interval that pairwise comparisons (Holm-adjusted) leave open; entries of one *group* are tied. *Holm p*
-is the worst null's, adjusted over all entries here. *Pairing* is the correlation over replicates of trained and worst
-null."""
+is the worst null's, adjusted over all entries here; beside it the exact sign-flip p, unadjusted. *Pairing* is the
+correlation over replicates of trained and worst null."""
 GATES = """\
 A gate that lacks its input is not assessed and voids nothing. Fidelity and floor are held against `topk_sae` with as
 many latents; *lead* splits the difference to its gap into a better trained score and a worse null."""
@@ -76,6 +76,7 @@ def _claim(entry: Entry) -> dict[str, str]:
     line["rank"] = _rank(entry) if rank else "n/a"
     line["group"] = str(rank.group) if rank else "n/a"
     line["Holm p"] = f"{entry.p_holm:.2g}" if entry.p_holm is not None else "n/a"
+    line["sign-flip p"] = f"{said.worst.p_sign_flip:.2g}" if said else "n/a"
     line |= {variant: text(score) for variant, score in entry.scores.items()}
     line["ratio"] = interval(said.ratio.value, said.ratio.interval) if said and said.ratio else INSENSITIVE
     line["pairing"] = f"{entry.pairing:+.2f}" if entry.pairing is not None else "n/a"

@@ -39,20 +39,26 @@ def test_elsewhere_the_spread_of_replicates_decides() -> None:
     spread = EXPECTED.spread["trained"]["fvu@1"]
     assert spread.deviation == pytest.approx(0.0244949, abs=1e-6)
     assert spread.tolerance == pytest.approx(2.51 * spread.deviation, rel=1e-3)
-    near, far = (record(0, 0.2 + factor * spread.tolerance, torch="3.0") for factor in (0.99, 1.01))
-    assert guard.check([near], EXPECTED) == ([], 1, False)
-    assert len(guard.check([far], EXPECTED).moved) == 1
+    near, far = (
+        [record(0, 0.2 + factor * spread.tolerance, torch="3.0"), record(1, 0.21, torch="3.0")]
+        for factor in (0.99, 1.01)
+    )
+    assert guard.check(near, EXPECTED) == ([], 2, False)
+    assert len(guard.check(far, EXPECTED).moved) == 1
 
 
 def test_a_value_that_became_undefined_is_drift_where_the_platform_is_known() -> None:
-    assert len(guard.check([record(0, None)], EXPECTED).moved) == 1
-    assert guard.check([record(0, None, torch="3.0")], EXPECTED).moved == []
+    assert len(guard.check([record(0, None), CALIBRATION[1]], EXPECTED).moved) == 1
+    elsewhere = [record(0, None, torch="3.0"), record(1, 0.21, torch="3.0")]
+    assert guard.check(elsewhere, EXPECTED).moved == []
 
 
-def test_a_new_metric_is_drift_and_an_unknown_cell_says_what_to_do() -> None:
-    assert len(guard.check([record(0, 0.2, metric="new@1")], EXPECTED).moved) == 2
-    with pytest.raises(BadInput, match="regenerate"):
-        guard.check([record(5, 0.2)], EXPECTED)
+def test_a_new_metric_is_drift_and_a_cell_too_many_or_too_few_says_what_to_do() -> None:
+    assert len(guard.check([record(0, 0.2, metric="new@1"), CALIBRATION[1]], EXPECTED).moved) == 2
+    with pytest.raises(BadInput, match="not expected: regenerate"):
+        guard.check([*CALIBRATION[:2], record(5, 0.2)], EXPECTED)
+    with pytest.raises(BadInput, match=r"default/trained/1/layers\.2 is expected, and was not scored"):
+        guard.check(CALIBRATION[:1], EXPECTED)
 
 
 def test_regenerating_keeps_other_platforms_and_needs_eight_replicates() -> None:

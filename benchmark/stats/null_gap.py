@@ -37,11 +37,14 @@ class Gap(NamedTuple):
 
 
 class WorstGap(NamedTuple):
-    """Smallest gap over nulls, the smallest lower bound and the largest p: all gaps must be above 0 at once."""
+    """Smallest gap over nulls, the smallest lower bound and the largest p of both kinds: all gaps must be above 0 at
+    once.
+    """
 
     mean: float
     lower: float
     p: float
+    p_sign_flip: float
     null: str
 
 
@@ -76,20 +79,33 @@ def worst(gaps: Mapping[str, Gap]) -> WorstGap:
     """The gap to the null that trained beats least (intersection-union: no correction over nulls)."""
     null = min(gaps, key=lambda name: gaps[name].mean)
     return WorstGap(
-        gaps[null].mean, min(found.lower for found in gaps.values()), max(found.p for found in gaps.values()), null
+        gaps[null].mean,
+        min(found.lower for found in gaps.values()),
+        max(found.p for found in gaps.values()),
+        max(found.p_sign_flip for found in gaps.values()),
+        null,
     )
 
 
-def verdict(d: Mapping[str, Replicates], *, delta: float, alpha: float = ALPHA) -> Verdict | None:
+def gaps_of(d: Mapping[str, Replicates]) -> dict[str, Gap] | None:
+    """The gap to each null; None where one of them, or the only one, has under three replicates."""
+    found = {null: gap(values) for null, values in d.items()}
+    gaps = {null: value for null, value in found.items() if value is not None}
+    return gaps if gaps and len(gaps) == len(d) else None
+
+
+def verdict(
+    d: Mapping[str, Replicates], gaps: Mapping[str, Gap], *, delta: float, alpha: float = ALPHA
+) -> Verdict | None:
     """The first that holds of reversed, equivalent, beats; else inconclusive. None for under five replicates.
 
     Args:
         d: null -> paired differences trained minus null, larger is better.
+        gaps: what `gaps_of` makes of them.
         delta: smallest difference that matters, in the metric's units.
     """
     if min(len(values) for values in d.values()) < FEWEST_FOR_CLAIM:
         return None
-    gaps = {null: _known(gap(values, alpha=alpha)) for null, values in d.items()}
     each = alpha / len(d)
     if any(1 - found.p < each and found.mean <= -delta for found in gaps.values()):
         return Verdict.REVERSED
@@ -121,8 +137,3 @@ def _sign_flip(d: Replicates) -> float:
         rng=np.random.default_rng(0),
     )
     return float(found.pvalue)
-
-
-def _known(found: Gap | None) -> Gap:
-    assert found is not None, "five replicates have an interval"
-    return found

@@ -1,0 +1,143 @@
+"""Faults planted in the parts that numbers rest on: the guard must see each of them on a platform that it knows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from benchmark import guard, pipeline
+from benchmark import method as methods
+from benchmark.autointerp import items, scores
+from benchmark.guard import Expected
+from benchmark.models import nulls
+from benchmark.records import Record, Store
+from benchmark.suite import Suite
+from tests.conftest import Silent, tiny_settings
+
+BASELINE = Path(__file__).parents[1] / "baselines" / "topk_sae"
+UNIT_ROWS = "decoder.div_(parameters.decoder.norm(dim=1, keepdim=True).clamp(min=1e-12))"
+Plant = Callable[[pytest.MonkeyPatch, Path], None]
+
+
+def run(subjects: Path, runs: Path, home: Path) -> list[Record]:
+    """Trained and rerandomized at one hookpoint, in this process, so that what is planted here is met."""
+    metrics = [
+        "fvu@1",
+        "explained_variance@1",
+        "fuzzing@1",
+        "fuzzing-token-matched@1",
+        "detection@1",
+        "fuzzing.empty@1",
+    ]
+    settings = tiny_settings(subjects) | {"variants": ["trained", "rerandomized"], "hookpoints": ["layers.1"]}
+    settings["subject"]["replicates"] = {"0": settings["subject"]["replicates"]["0"]}
+    settings["tokens"] |= {"explain": 20_000, "score": 20_000}
+    suite, method = Suite.model_validate(settings | {"metrics": metrics}), methods.load("topk_sae", (home,))
+    pipeline.run(suite, method, methods.rows(method, suite), Store(runs), "none", Silent())
+    return Store(runs).records("tiny", "topk_sae")
+
+
+def copied(home: Path) -> Path:
+    shutil.copytree(BASELINE, home / "topk_sae", ignore=shutil.ignore_patterns("__pycache__"))
+    return home
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory, subjects: Path) -> Expected:
+    found = run(subjects, tmp_path_factory.mktemp("sound"), copied(tmp_path_factory.mktemp("home")))
+    assert len(found) == 2
+    assert all(record.metrics["fuzzing@1"].value not in (None, 0.5) for record in found)
+    return Expected(why="for tests", platforms={guard.tag(found[0]): guard.cells_of(found)}, spread={})
+
+
+def without_means(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Null: tensors redrawn around 0 instead of their own mean. The gate measures with the same function."""
+    sound = nulls._moments
+    patch.setattr(nulls, "_moments", lambda tensor: (0.0, sound(tensor)[1]))
+
+
+def of_few_samples(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Null: standard deviations divided by n instead of n - 1, far within the gate's sampling error."""
+    patch.setattr(
+        nulls,
+        "_moments",
+        lambda tensor: (float(tensor.detach().double().mean()), float(tensor.detach().double().std(correction=0))),
+    )
+
+
+def free_decoder(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Dictionary: decoder rows keep whatever norm the optimizer gives them."""
+    path = home / "topk_sae" / "method.py"
+    text = path.read_text()
+    assert text.count(UNIT_ROWS) == 1
+    path.write_text(text.replace(f"parameters.{UNIT_ROWS}", "pass"))
+
+
+def easy_negatives(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Fuzzing: every negative from a window without any firing, which measures detection."""
+    sound = items._Pool
+
+    def silent_only(windows: NDArray[np.int64], active: NDArray[np.bool_], split: items.Split) -> items._Pool:
+        return sound(windows, active | bool(active.any()), split)
+
+    patch.setattr(items, "_Pool", silent_only)
+
+
+def negatives_where_it_fires(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Fuzzing: negatives may mark tokens on which the latent fires."""
+    sound = items._Pool
+    patch.setattr(items, "_Pool", lambda windows, active, split: sound(windows, np.zeros_like(active), split))
+
+
+def ties_for_the_positive(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """AUROC: a tie counts as won."""
+
+    def greedy(grades: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+        count = int(positive.sum())
+        ranks = stats.rankdata(grades, method="max")[positive].sum()
+        return float((ranks - count * (count + 1) / 2) / (count * (len(positive) - count)))
+
+    patch.setattr(scores, "auroc", greedy)
+
+
+class Fault(NamedTuple):
+    """How it is planted, and what must move where."""
+
+    plant: Plant
+    variants: set[str]
+    metric: str
+
+
+BOTH = {"trained", "rerandomized"}
+FAULTS = [
+    Fault(without_means, {"rerandomized"}, "fvu@1"),
+    Fault(of_few_samples, {"rerandomized"}, "fvu@1"),
+    Fault(free_decoder, BOTH, "fvu@1"),
+    Fault(easy_negatives, BOTH, "fuzzing@1"),
+    Fault(negatives_where_it_fires, BOTH, "fuzzing@1"),
+    Fault(ties_for_the_positive, BOTH, "fuzzing.empty@1"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.plant.__name__)
+def test_the_guard_sees(
+    fault: Fault, expected: Expected, subjects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = copied(tmp_path / "home")
+    fault.plant(monkeypatch, home)
+    checked = guard.check(run(subjects, tmp_path / "runs", home), expected)
+    assert checked.known
+    assert {moved.cell.split("/")[1] for moved in checked.moved} == fault.variants
+    assert fault.metric in {moved.metric for moved in checked.moved}
+
+
+def test_without_a_fault_nothing_moves(expected: Expected, subjects: Path, tmp_path: Path) -> None:
+    found: Any = guard.check(run(subjects, tmp_path / "runs", copied(tmp_path / "home")), expected)
+    assert (found.moved, found.known) == ([], True)
