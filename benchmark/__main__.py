@@ -171,7 +171,10 @@ def guard_baseline(
         if expected is None:
             raise BadInput(f"{path} does not exist: make it with --write")
         smoke = [
-            entry for entry in store.selected()[0] if entry.where.suite == chosen.name and entry.where.method == method
+            entry
+            for entry in store.selected()[0]
+            if (entry.where.suite, entry.where.method) == (chosen.name, method)
+            and entry.where.replicate in chosen.subject.replicates
         ]
         if not smoke:
             raise BadInput(f"no records of {method} on suite {chosen.name} in {runs}: run it first")
