@@ -10,7 +10,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from benchmark import keyed, registry
 from benchmark.autointerp import items, scores
-from benchmark.cell import Cell, Ids, Variant, cells
+from benchmark.cell import Cell, Ids, cells
 from benchmark.data import activations, blocks, corpus
 from benchmark.errors import BadInput
 from benchmark.judges import open as judges
@@ -21,6 +21,7 @@ from benchmark.models.pythia import Checkpoint
 from benchmark.records import Record, Store
 from benchmark.suite import Suite
 from benchmark.tracks import features
+from benchmark.variant import Variant
 
 
 class Replicate(NamedTuple):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from benchmark import registry
 from benchmark.errors import BadInput, unknown
 from benchmark.stats.case import FEWEST_DRAWS
+from benchmark.variant import Variant
 
 FOLDER = Path(__file__).parent / "suites"
 BUILT_IN = "built-in:"
@@ -125,7 +126,12 @@ class Suite(Frozen):
     @field_validator("variants")
     @classmethod
     def _known_variants(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        return _known("variant", values, registry.VARIANTS)
+        try:
+            for value in values:
+                Variant.parse(value)
+        except BadInput as error:
+            raise ValueError(str(error)) from error
+        return _distinct("variant", values)
 
     @field_validator("metrics")
     @classmethod

@@ -47,11 +47,17 @@ class Board:
         lines: dict[markdown.Place, tuple[list[Entry], list[Layers], list[Curve]]] = {}
         for entry in self.entries:
             lines.setdefault((entry.suite, entry.subject), ([], [], []))[0].append(entry)
-        for layer in layers.layers(self.records, self.tables):
+        for layer in layers.layers(self._replicated, self.tables):
             lines[layer.suite, layer.subject][1].append(layer)
-        for curve in resolved.curves(self.records, self.tables):
+        for curve in resolved.curves(self._replicated, self.tables):
             lines[curve.suite, curve.subject][2].append(curve)
         return markdown.render(self.rows, {place: top.tables(*found) for place, found in lines.items()})
+
+    @property
+    def _replicated(self) -> list[Record]:
+        """Records of entries that pair replicates: what is resolved further is paired by replicate."""
+        cases = {(entry.suite, entry.subject, entry.method, entry.label) for entry in self.entries if entry.draws}
+        return [record for record in self.records if standings.key_of(record) not in cases]
 
     def write(self, path: Path) -> Path:
         """Put the board into a file."""

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 OURS = ("benchmark", "baselines", "leaderboard")
 
 LOWEST = {"benchmark.errors", "benchmark.keyed", "benchmark.registry"}
-SETTINGS = LOWEST | {"benchmark.api", "benchmark.suite"}
+SETTINGS = LOWEST | {"benchmark.api", "benchmark.variant", "benchmark.suite"}
 CELLS = SETTINGS | {"benchmark.method", "benchmark.cell"}
 MODELS = SETTINGS | {"benchmark.models", "benchmark.data", "benchmark.reporting"}
 JUDGES = LOWEST | {"benchmark.judges"}
@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "benchmark.keyed": set(),
     "benchmark.registry": set(),
     "benchmark.reporting": set(),
-    "benchmark.suite": LOWEST | {"benchmark.stats"},
+    "benchmark.variant": LOWEST,
+    "benchmark.suite": LOWEST | {"benchmark.variant", "benchmark.stats"},
     "benchmark.method": SETTINGS,
     "benchmark.cell": CELLS,
     "benchmark.records": RECORDS,

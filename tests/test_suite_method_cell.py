@@ -10,9 +10,9 @@ from benchmark import cell as cells
 from benchmark import keyed, registry
 from benchmark import method as methods
 from benchmark import suite as suites
-from benchmark.cell import Variant
 from benchmark.errors import BadInput
 from benchmark.suite import Suite
+from benchmark.variant import Variant
 
 
 @pytest.mark.parametrize("name", suites.names())

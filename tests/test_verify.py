@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from benchmark import cell as cells
 from benchmark import method as methods
 from benchmark import pipeline, verify
 from benchmark.errors import BadInput
 from benchmark.records import Metric, Record, Store
 from benchmark.reporting import Silent
 from benchmark.suite import Suite
+from benchmark.variant import Variant
 
 SETTINGS = {
     "name": "one",
@@ -49,6 +51,13 @@ def test_a_number_that_was_changed_is_found(record: Record) -> None:
     (moved,) = verify.compare(forged, record).moved
     assert moved.metric == "fvu@1"
     assert moved.recorded == 0.01
+
+
+def test_a_draw_of_a_null_is_verified_as_that_draw(record: Record) -> None:
+    drawn = record.model_copy(update={"where": record.where.model_copy(update={"variant": "rerandomized:7"})})
+    suite, method = verify.suite_of(drawn), methods.load("topk_sae")
+    (cell,) = cells.cells(suite, method, methods.rows(method, suite))
+    assert cell.group.variant == Variant("rerandomized", 7)
 
 
 def test_undefined_equals_undefined_only() -> None:

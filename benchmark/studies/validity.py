@@ -21,7 +21,7 @@ from scipy import sparse
 
 from benchmark import keyed, registry
 from benchmark.api import Latents
-from benchmark.cell import Group, Variant
+from benchmark.cell import Group
 from benchmark.data import activations, blocks
 from benchmark.data.blocks import Blocks
 from benchmark.group import variant_of
@@ -36,6 +36,7 @@ from benchmark.suite import Suite, load
 from benchmark.tracks import concepts
 from benchmark.tracks.features import Tokens, known_families
 from benchmark.tracks.featurizer import csr
+from benchmark.variant import Variant
 
 SHOWN = ("token_class", "bigram", "latent_state", "topic", "sense", "agreement", "depth", "entity")
 RANDOM = (2048, 16)

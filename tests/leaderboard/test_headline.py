@@ -261,7 +261,9 @@ def test_one_checkpoint_against_draws_says_so_and_nothing_more() -> None:
     assert "1 checkpoint, 19 draws" in text
     assert "step0 (its own)" in text
     assert "conditional on this checkpoint" in top.sentence(entry)
-    row = next(row for row in Board(cased(0.65, 19), [], lambda record: None).rows if row.metric == HEADLINE)
+    board = Board(cased(0.65, 19), [], lambda record: None)
+    assert "Gap by layer" not in board.text()
+    row = next(row for row in board.rows if row.metric == HEADLINE)
     assert row.scores["rerandomized"].replicates == 19
     assert row.gaps["rerandomized"].mean == pytest.approx(0.10, abs=0.01)
 
