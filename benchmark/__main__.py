@@ -24,7 +24,7 @@ from benchmark.errors import BadInput, unknown
 from benchmark.judges import open as judges
 from benchmark.reporting import quiet_libraries, reporter
 from leaderboard import board, compare, latents, markdown, top
-from leaderboard.standings import ALL, Row
+from leaderboard.standings import ALL, OWN_STEP0, Row
 
 app = typer.Typer(
     name="nullgap",
@@ -331,7 +331,8 @@ def _print_summary(rows: list[Row], suite: str, method: str) -> None:
     shown = [row for row in rows if row.suite == suite and row.method == method and row.hookpoint == ALL]
     for label in sorted({row.label for row in shown}):
         members = [row for row in shown if row.label == label]
-        variants = [name for name in registry.VARIANTS if any(name in row.scores for row in members)]
+        known = (*registry.VARIANTS, OWN_STEP0)
+        variants = [name for name in known if any(name in row.scores for row in members)]
         table = Table(
             Column("metric", no_wrap=True),
             *variants,

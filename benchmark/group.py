@@ -141,7 +141,7 @@ def variant_of(
     kind = group.variant.kind
     original = pythia.load(replicate.trained, dtype, device)
     own = own_step0(replicate, group.variant)
-    if own is not None:
+    if own is not None and group.variant.draw is None:
         network = Network(pythia.load(own, dtype, device))
     else:
         rng = nulls.tensor_rng(kind, group.subject, group.replicate, group.variant.draw)

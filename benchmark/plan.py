@@ -73,7 +73,11 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
     data = data_ids(suite, replicates) if replicates else {}
     if not data or not blocks.home_of(data, store.root / "blocks").is_dir():
         corpus.check(suite.corpus)
-    planned = [_look_up(cell, suite, method, replicates, data, store) for cell in cells(suite, method, rows)]
+    planned = [
+        _look_up(cell, suite, method, replicates, data, store)
+        for cell in cells(suite, method, rows)
+        if not _stands_for_nothing(cell, suite, replicates)
+    ]
     return Plan(suite, method, rows, device, replicates, data, planned)
 
 
@@ -95,8 +99,10 @@ def settings_hash(suite: Suite, method: Method, row: Row, data: dict[str, str], 
 
 
 def own_step0(replicate: Replicate, variant: Variant) -> Checkpoint | None:
-    """The weights that a replicate's training began from, where a variant stands for them and they are known."""
-    return replicate.step0 if variant == Variant("step0") else None
+    """The weights that a replicate's training began from, where a variant stands for them and they are known: as they
+    are, or as what fresh draws are made like.
+    """
+    return replicate.step0 if variant.kind == "step0" else None
 
 
 def data_ids(suite: Suite, replicates: dict[int, Replicate]) -> dict[str, str]:
@@ -129,6 +135,13 @@ def _replicates(suite: Suite, cache: Path, download: bool) -> dict[int, Replicat
         except LocalEntryNotFoundError:
             continue
     return found
+
+
+def _stands_for_nothing(cell: Cell, suite: Suite, replicates: dict[int, Replicate]) -> bool:
+    """In case mode plain step-0 is the checkpoint's own, beside the draws: left out where there is none."""
+    group = cell.group
+    own = replicates[group.replicate].step0 if group.replicate in replicates else group
+    return suite.subject.null_draws is not None and group.variant == Variant("step0") and own is None
 
 
 def _look_up(

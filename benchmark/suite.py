@@ -152,6 +152,15 @@ class Suite(Frozen):
         return _distinct("method seed", values)
 
     @model_validator(mode="after")
+    def _draws_are_of_one_case(self) -> Suite:
+        named = [name for name in self.variants if Variant.parse(name).draw is not None]
+        if named and (self.subject.null_draws is not None or len(self.subject.replicates) > 1):
+            raise ValueError(
+                f"variant {named[0]!r}: write the null alone; null_draws makes its draws, for one replicate"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _concepts_are_known(self) -> Suite:
         asked = [name for name in self.metrics if name in registry.CONCEPTS]
         if asked and not self.corpus.built_in:

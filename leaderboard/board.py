@@ -56,7 +56,9 @@ class Board:
     @property
     def _replicated(self) -> list[Record]:
         """Records of entries that pair replicates: what is resolved further is paired by replicate."""
-        cases = {(entry.suite, entry.subject, entry.method, entry.label) for entry in self.entries if entry.draws}
+        cases = {
+            (entry.suite, entry.subject, entry.method, entry.label) for entry in self.entries if entry.draws is not None
+        }
         return [record for record in self.records if standings.key_of(record) not in cases]
 
     def write(self, path: Path) -> Path:

@@ -61,6 +61,8 @@ def _tables(frame: pd.DataFrame, suite: str, name: str) -> dict[str, pd.DataFram
             f"{method} has several settings on suite {suite}: write {method}:{labels[0]} or another of {labels}"
         )
     part = part[part["label"] == (label or labels[0])]
+    if part["variant"].str.contains(":").any():
+        raise BadInput(f"suite {suite} is in case mode, with one checkpoint: there are no replicates to compare over")
     return {
         str(metric): per_replicate(lines)
         for metric, lines in part.groupby("metric")

@@ -13,8 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark import registry
-from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, equivalence_p, gap, worst
+from benchmark.stats import case
+from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, equivalence_p, gap, worst
 from benchmark.stats.prediction import tolerance
+from leaderboard.standings import draws
 
 CHANCE, LEAK = 0.5, 0.02
 FLOOR = 0.9
@@ -87,14 +89,21 @@ def coverage(cells: pd.DataFrame, *, delta: float) -> Gate:
         cells: score `value` and eligible share `q`, indexed by (variant, replicate, hookpoint, method_seed).
     """
     name = "coverage"
+    drawn = _drawn_at_smaller_share(cells)
+    if drawn:
+        found = case.claim(0.0, drawn, delta=delta)
+        if found is None:
+            return Gate(name, None, f"under {case.FEWEST_DRAWS} draws")
+        said = f"worst-null gap at equal shares {found.gap:+.4f} (p {found.p:.2g})"
+        return Gate(name, found.verdict == Verdict.BEATS, said)
     gaps = {}
     for null in registry.NULLS:
         if {"trained", null} <= set(cells.index.get_level_values("variant")):
             trained, other = (cells[cells.index.get_level_values("variant") == name] for name in ("trained", null))
-            found = gap(_at_smaller_share(trained.droplevel("variant"), other.droplevel("variant")))
-            if found is None:
+            paired = gap(_at_smaller_share(trained.droplevel("variant"), other.droplevel("variant")))
+            if paired is None:
                 return Gate(name, None, "under three replicates")
-            gaps[null] = found
+            gaps[null] = paired
     if not gaps:
         return Gate(name, None, "eligible shares are unknown")
     lowest = worst(gaps)
@@ -108,9 +117,23 @@ def one_setting(hashes: set[str]) -> Gate:
 
 
 def _values(frames: Mapping[str, pd.DataFrame], metric: str, variant: str) -> NDArray[np.float64]:
+    drawn = draws(frames[metric]) if metric in frames else {}
+    if variant in drawn:
+        return drawn[variant]
     if metric not in frames or variant not in frames[metric]:
         return np.zeros(0)
     return frames[metric][variant].dropna().to_numpy()
+
+
+def _drawn_at_smaller_share(cells: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """In case mode null -> each draw minus trained [draw], at the smaller share of both; else empty."""
+    parts = {str(name): part.droplevel("variant") for name, part in cells.groupby(level="variant")}
+    found: dict[str, list[float]] = {}
+    for name, part in parts.items():
+        null, colon, _ = name.partition(":")
+        if colon and "trained" in parts:
+            found.setdefault(null, []).extend(-_at_smaller_share(parts["trained"], part))
+    return {null: np.array(values) for null, values in found.items()}
 
 
 def _at_smaller_share(trained: pd.DataFrame, null: pd.DataFrame) -> NDArray[np.float64]:

@@ -60,7 +60,7 @@ class Entry(NamedTuple):
     scores: dict[str, Score]
     claim: Claim | None
     case: CaseClaim | None
-    draws: int
+    draws: int | None
     gates: tuple[Gate, ...]
     p_holm: float | None
     rank: Rank | None
@@ -155,13 +155,16 @@ def _entry(key: tuple[str, ...], found: Mapping[tuple[str, ...], _Own]) -> Entry
 
 def _ranked(group: list[Entry], found: Mapping[tuple[str, ...], _Own]) -> list[Entry]:
     claims = [place for place, entry in enumerate(group) if entry.claim and entry.claim.verdict]
-    adjusted = dict(zip(claims, holm(np.array([_p(group[place]) for place in claims])), strict=True)) if claims else {}
+    family = [place for place, entry in enumerate(group) if place in claims or entry.case]
+    adjusted = dict(zip(family, holm(np.array([_p(group[place]) for place in family])), strict=True)) if family else {}
     places = dict(zip(claims, _ranks([group[place] for place in claims], found), strict=True))
     done = [
         entry._replace(p_holm=float(adjusted[place]) if place in adjusted else None, rank=places.get(place))
         for place, entry in enumerate(group)
     ]
-    return sorted(done, key=lambda entry: (entry.claim is None, entry.void, -_lower(entry), entry.method, entry.label))
+    return sorted(
+        done, key=lambda entry: (_claims_nothing(entry), entry.void, -_lower(entry), entry.method, entry.label)
+    )
 
 
 def _ranks(group: list[Entry], found: Mapping[tuple[str, ...], _Own]) -> list[Rank]:
@@ -232,9 +235,17 @@ def _cost(record: Record, *names: str) -> np.ndarray[tuple[int], np.dtype[np.flo
 
 
 def _p(entry: Entry) -> float:
-    assert entry.claim is not None
-    return entry.claim.worst.p
+    found = entry.case or (entry.claim and entry.claim.worst)
+    assert found is not None
+    return found.p
+
+
+def _claims_nothing(entry: Entry) -> bool:
+    return entry.claim is None and entry.case is None
 
 
 def _lower(entry: Entry) -> float:
+    """What entries are ordered by: the lower bound, or in case mode the gap."""
+    if entry.case:
+        return entry.case.gap
     return entry.claim.worst.lower if entry.claim else -np.inf

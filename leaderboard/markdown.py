@@ -54,7 +54,7 @@ def _metric(rows: list[Row]) -> list[str]:
 
 def _line(row: Row) -> dict[str, str]:
     line = {"method": row.method, "settings": row.label, "hookpoint": "mean" if row.hookpoint == ALL else row.hookpoint}
-    most = 0 if row.draws else max((score.replicates for score in row.scores.values()), default=0)
+    most = 0 if row.draws is not None else max((score.replicates for score in row.scores.values()), default=0)
     line |= {variant: text(score, of=most) for variant, score in row.scores.items()}
     known = row.claim.gaps if row.claim else {}
     line |= {
@@ -65,7 +65,7 @@ def _line(row: Row) -> dict[str, str]:
         for null, score in row.gaps.items()
     }
     line |= claim(row)
-    line["replicates"] = cases(row.draws) if row.draws else str(most)
+    line["replicates"] = cases(row.draws) if row.draws is not None else str(most)
     return line
 
 

@@ -63,7 +63,7 @@ class Row(NamedTuple):
     reasons: tuple[str, ...]
     claim: Claim | None = None
     case: CaseClaim | None = None
-    draws: int = 0
+    draws: int | None = None
 
 
 def rows(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[Row]:
@@ -198,9 +198,9 @@ def draws(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     return {null: table[names].iloc[0].dropna().to_numpy(float) for null, names in found.items() if names}
 
 
-def fewest_draws(table: pd.DataFrame) -> int:
-    """Draws that every null of S [replicate, variant] has at least; 0 outside case mode."""
-    return min(map(len, draws(table).values()), default=0)
+def fewest_draws(table: pd.DataFrame) -> int | None:
+    """Draws that every null of S [replicate, variant] has at least; None outside case mode."""
+    return min(map(len, draws(table).values()), default=None)
 
 
 def case(metric: str, table: pd.DataFrame) -> CaseClaim | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import registry
+from benchmark.stats.case import FEWEST_DRAWS
 from benchmark.stats.frequency import EDGES
 from benchmark.stats.ratio import INSENSITIVE
 from leaderboard import markdown
@@ -23,7 +24,7 @@ CLAIMS = f"""\
 nulls at once; entries are ordered by it, those with a failed gate last. A failed gate voids the claim, not the row.
 *Rank* is the interval that pairwise comparisons (Holm-adjusted) leave open; entries of one *group* are tied. *Holm p*
 is the worst null's, adjusted over all entries here; beside it the exact sign-flip p, unadjusted. *Pairing* is the
-correlation over replicates of trained and worst null."""
+correlation over replicates of trained and worst null. In case mode Holm's p is over Crawford and Howell's."""
 GATES = """\
 A gate that lacks its input is not assessed and voids nothing. Fidelity and floor are held against `topk_sae` with as
 many latents; *lead* splits the difference to its gap into a better trained score and a worse null."""
@@ -52,14 +53,20 @@ def sentence(entry: Entry) -> str:
     """The verdict in one line."""
     if entry.case is not None:
         worst, verdict = markdown.case(entry.case)
-        return f"{entry.label}: {registry.HEADLINE}: worst-null gap {worst}: {verdict}"
+        return f"{entry.label}: {registry.HEADLINE}: worst-null gap {worst}: {verdict}{_failures(entry)}"
+    if entry.draws is not None:
+        why = f"under {FEWEST_DRAWS} draws of every null ({entry.draws} here)"
+        return f"{entry.label}: {registry.HEADLINE}: no claim {why}"
     if entry.claim is None:
         return f"{entry.label}: {registry.HEADLINE}: no claim under three replicates of trained and every null"
     verdict = str(entry.claim.verdict) if entry.claim.verdict else "no verdict under five replicates"
-    failed = [gate for gate in entry.gates if gate.passed is False]
     said = f"{entry.label}: {registry.HEADLINE}: worst-null gap {entry.claim.worst.mean:+.4f}"
     said += f" (at least {entry.claim.worst.lower:+.4f}, {entry.claim.worst.null}): {verdict}"
-    return said + "".join(f"; void, gate {gate.name}: {gate.why}" for gate in failed)
+    return said + _failures(entry)
+
+
+def _failures(entry: Entry) -> str:
+    return "".join(f"; void, gate {gate.name}: {gate.why}" for gate in entry.gates if gate.passed is False)
 
 
 def _claim(entry: Entry) -> dict[str, str]:
@@ -78,10 +85,12 @@ def _claim(entry: Entry) -> dict[str, str]:
     line["Holm p"] = f"{entry.p_holm:.2g}" if entry.p_holm is not None else "n/a"
     line["sign-flip p"] = f"{said.worst.p_sign_flip:.2g}" if said else "n/a"
     line |= {variant: text(score) for variant, score in entry.scores.items()}
-    line["ratio"] = interval(said.ratio.value, said.ratio.interval) if said and said.ratio else INSENSITIVE
+    line["ratio"] = (
+        interval(said.ratio.value, said.ratio.interval) if said and said.ratio else INSENSITIVE if said else "n/a"
+    )
     line["pairing"] = f"{entry.pairing:+.2f}" if entry.pairing is not None else "n/a"
     most = max((score.replicates for score in entry.scores.values()), default=0)
-    line["replicates"] = markdown.cases(entry.draws) if entry.draws else str(most)
+    line["replicates"] = markdown.cases(entry.draws) if entry.draws is not None else str(most)
     line["s per cell"] = f"{entry.seconds:.0f}"
     line["peak GiB"] = f"{entry.peak_bytes / 2**30:.1f}"
     return line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,18 @@ from typing import Any
 import psutil
 import pytest
 import tomli_w
+import torch
 
 from benchmark import keyed, pipeline, plan, registry
 from benchmark import method as methods
+from benchmark.cell import Group
+from benchmark.group import variant_of
 from benchmark.method import Method
+from benchmark.models import parameters, pythia
 from benchmark.pipeline import Outcome
 from benchmark.records import Record, Store
 from benchmark.suite import Suite
+from benchmark.variant import Variant
 from leaderboard import board
 from tests.conftest import Silent, tiny_settings
 
@@ -334,3 +340,38 @@ def test_draws_are_for_subjects_with_one_training_seed(tiny: dict[str, Any]) -> 
     alone = tiny["subject"] | {"replicates": {"0": "x"}, "null_draws": 18}
     with pytest.raises(ValueError, match="greater than or equal to 19"):
         Suite.model_validate(tiny | {"subject": alone})
+    with pytest.raises(ValueError, match="write the null alone"):
+        Suite.model_validate(tiny | {"variants": ["trained", "step0:3"]})
+    with pytest.raises(ValueError, match="write the null alone"):
+        Suite.model_validate(tiny | {"subject": alone | {"null_draws": 19}, "variants": ["trained", "step0:3"]})
+
+
+def test_draws_of_step0_are_like_the_checkpoint_s_own(tiny: dict[str, Any]) -> None:
+    suite = Suite.model_validate(tiny)
+    replicate = plan._replicates(suite, Path("unused"), download=False)[0]
+    assert replicate.step0 is not None
+    own = dict(parameters.named(pythia.load(replicate.step0, torch.float32, torch.device("cpu"))))
+    found = []
+    for draw in (0, 1):
+        place = Group("tiny-neox", 0, Variant("step0", draw))
+        network, gate = variant_of(replicate, place, torch.float32, torch.device("cpu"))
+        found.append(dict(parameters.named(network.model)))
+        assert gate["weight_hash"] == pythia.weight_hash(network.model)
+    for name, tensor in own.items():
+        if parameters.is_norm(name) or not tensor.any():
+            assert torch.equal(found[0][name], tensor)
+        else:
+            assert not torch.equal(found[0][name], found[1][name])
+            assert found[0][name].std().item() == pytest.approx(tensor.std().item(), rel=0.1)
+
+
+def test_without_an_own_step0_none_is_shown_beside_the_draws(tiny: dict[str, Any], tmp_path: Path) -> None:
+    source = Path(tiny["subject"]["replicates"]["0"])
+    bare = tmp_path / "bare"
+    shutil.copytree(source, bare, ignore=shutil.ignore_patterns("step0"))
+    subject = tiny["subject"] | {"replicates": {"0": str(bare)}, "null_draws": 19}
+    suite = Suite.model_validate(tiny | {"subject": subject, "variants": ["trained", "step0"]})
+    method = methods.load("topk_sae")
+    made = plan.make(suite, method, methods.rows(method, suite), Store(tmp_path), download=False)
+    names = {str(item.cell.group.variant) for item in made.cells}
+    assert names == {"trained", *(f"step0:{draw}" for draw in range(19))}

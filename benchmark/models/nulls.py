@@ -55,6 +55,13 @@ def step0(model: GPTNeoXForCausalLM, rng: TensorRng) -> Network:
     return Network(fresh)
 
 
+def drawn_like(own: GPTNeoXForCausalLM, rng: TensorRng) -> Network:
+    """A fresh initialisation with the deviations of a checkpoint's own step-0, which its configuration may not tell:
+    GPT-NeoX initialises what writes to the residual stream more narrowly.
+    """
+    return Network(_redrawn(own, rng, lambda name: False))
+
+
 def rerandomized(model: GPTNeoXForCausalLM, rng: TensorRng) -> Network:
     """Every tensor redrawn with its own moments, embeddings included."""
     return Network(_redrawn(model, rng, lambda name: False))

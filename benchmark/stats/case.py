@@ -47,8 +47,10 @@ def against(trained: float, nulls: NDArray[np.float64]) -> Case:
     """
     r, gap = len(nulls), float(trained - nulls.mean())
     rank_p = float((1 + (nulls >= trained).sum()) / (r + 1))
-    if np.ptp(nulls) == 0:
-        return Case(gap, float(np.sign(gap)) * float("inf") if gap else 0.0, 0.5 - 0.5 * np.sign(gap), rank_p, r)
+    rounding = 1e-12 * max(abs(trained), float(np.abs(nulls).max()))
+    if np.ptp(nulls) <= rounding:
+        side = float(np.sign(gap)) if abs(gap) > rounding else 0.0
+        return Case(gap, side * float("inf") if side else 0.0, 0.5 - 0.5 * side, rank_p, r)
     t = float(gap / (nulls.std(ddof=1) * np.sqrt(1 + 1 / r)))
     return Case(gap, t, float(stats.t.sf(t, r - 1)), rank_p, r)
 

@@ -12,7 +12,7 @@ import pytest
 from benchmark import registry
 from benchmark.errors import BadInput
 from benchmark.records import Metric, Record, Where
-from benchmark.stats.null_gap import Verdict
+from benchmark.stats.null_gap import Gap, Verdict
 from leaderboard import compare, gates, layers, resolved, top
 from leaderboard.board import Board
 from leaderboard.headline import Entry, entries
@@ -235,16 +235,16 @@ def test_a_board_renders_the_same_bytes_in_any_order() -> None:
     assert text.index("### Headline") < text.index("#### Gates") < text.index("#### Gap by firing frequency")
 
 
-def cased(trained: float, draws: int) -> list[Record]:
+def cased(trained: float, draws: int, method: str = "topk_sae") -> list[Record]:
     """One trained checkpoint, its own step-0 and control, and draws of each null around their usual scores."""
-    found = [entry for entry in records(m=1, trained=trained) if entry.where.variant in ("trained", "step0")]
-    found += [entry for entry in records(m=1) if entry.where.variant == registry.CONTROL]
-    for draw, entry in enumerate(records(m=draws)):
+    found = [entry for entry in records(method, m=1, trained=trained) if entry.where.variant in ("trained", "step0")]
+    found += [entry for entry in records(method, m=1) if entry.where.variant == registry.CONTROL]
+    for draw, entry in enumerate(records(method, m=draws)):
         if entry.where.variant in registry.NULLS:
             where = entry.where.model_copy(
                 update={"variant": f"{entry.where.variant}:{entry.where.replicate}", "replicate": 0}
             )
-            found.append(entry.model_copy(update={"where": where, "score_id": f"draw {draw}"}))
+            found.append(entry.model_copy(update={"where": where, "score_id": f"{method} draw {draw}"}))
     return found
 
 
@@ -271,7 +271,56 @@ def test_one_checkpoint_against_draws_says_so_and_nothing_more() -> None:
 def test_too_few_draws_make_no_claim() -> None:
     (entry,) = entries(cased(0.65, 18))
     assert entry.case is None
-    assert "no claim" in top.sentence(entry)
+    assert "no claim under 19 draws of every null (18 here)" in top.sentence(entry)
+
+
+def test_in_case_mode_zeros_on_nulls_void_the_claim() -> None:
+    theirs = [
+        changed(entry, "explained_variance@1", 0.0) if ":" in entry.where.variant else entry
+        for entry in cased(0.65, 19, "mine")
+    ]
+    found = entries(cased(0.65, 19) + theirs)
+    assert only(found).void is False
+    assert only(found, "mine").void is True
+    assert "void, gate fidelity parity" in top.sentence(only(found, "mine"))
+
+
+def test_in_case_mode_a_claim_must_survive_at_equal_shares() -> None:
+    few = [
+        entry.model_copy(update={"counts": entry.counts | {"eligible_drawn": 12}})
+        if ":" in entry.where.variant
+        else entry
+        for entry in cased(0.65, 19)
+    ]
+    assert gate(only(entries(cased(0.65, 19))), "coverage").passed is True
+    assert gate(only(entries(few)), "coverage").passed is False
+
+
+def test_in_case_mode_claims_are_one_family_and_ordered_by_their_gap() -> None:
+    found = entries(cased(0.65, 19) + cased(0.57, 19, "another"))
+    assert [entry.method for entry in found] == ["topk_sae", "another"]
+    first, second = found
+    assert first.case is not None
+    assert second.case is not None
+    assert first.p_holm == pytest.approx(2 * first.case.p)
+    assert second.p_holm == pytest.approx(max(second.case.p, 2 * first.case.p))
+
+
+def test_a_null_that_is_undefined_on_all_draws_is_still_case_mode() -> None:
+    gone = [
+        entry.model_copy(update={"metrics": {HEADLINE: Metric(value=None, reason="undefined there")}})
+        if entry.where.variant.startswith("step0:")
+        else entry
+        for entry in cased(0.65, 19)
+    ]
+    row = next(row for row in Board(gone, [], lambda record: None).rows if row.metric == HEADLINE)
+    assert (row.case, row.draws) == (None, 0)
+    assert "1 checkpoint, 0 draws" in Board(gone, [], lambda record: None).text()
+
+
+def test_case_mode_has_nothing_to_compare_over() -> None:
+    with pytest.raises(BadInput, match="suite s is in case mode"):
+        compare.compare(cased(0.65, 19) + cased(0.6, 19, "mine"), "s", "topk_sae", "mine")
 
 
 def at(hookpoint: str, found: list[Record]) -> list[Record]:
@@ -307,6 +356,23 @@ def test_by_layer_the_band_holds_the_gaps_and_the_effect_is_over_latents() -> No
     assert worst.superiority.mean == pytest.approx(0.5)
     text = "\n".join(top.tables([], list(found.values()), []))
     assert "| 0.500 [0.500, 0.500] |" in text
+
+
+def test_more_latents_of_the_same_kind_make_no_interval_narrower() -> None:
+    rng = np.random.default_rng(0)
+    drawn = {entry.score_id: SCORES.get(entry.where.variant, 0.5) + rng.normal(0, 0.1, 40) for entry in records()}
+
+    def effect(times: int) -> Gap | None:
+        def table(record: Record) -> pd.DataFrame:
+            return pd.DataFrame({HEADLINE: np.tile(drawn[record.score_id], times)[::-1], "rate": 0.01})
+
+        return layers.layers(records(), table)[1].superiority
+
+    once, twice = effect(1), effect(2)
+    assert once is not None
+    assert twice is not None
+    assert twice.interval == pytest.approx(once.interval)
+    assert once.interval[0] < once.interval[1]
 
 
 def test_a_replicate_without_all_layers_is_in_no_band() -> None:

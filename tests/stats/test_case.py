@@ -44,11 +44,12 @@ def test_a_gap_below_delta_beats_nothing_and_few_draws_claim_nothing() -> None:
     assert claim(0.6, {}, delta=0.02) is None
 
 
-def test_draws_that_are_all_the_same_have_no_spread() -> None:
-    same = np.full(FEWEST_DRAWS, 0.5)
-    assert against(0.6, same)[1:3] == (float("inf"), 0.0)
-    assert against(0.5, same)[1:3] == (0.0, 0.5)
-    assert against(0.4, same)[1:3] == (-float("inf"), 1.0)
+@pytest.mark.parametrize("value", [0.1, 0.5, 0.7])
+def test_draws_that_are_all_the_same_have_no_spread(value: float) -> None:
+    same = np.full(FEWEST_DRAWS, value)
+    assert against(value + 0.1, same)[1:3] == (float("inf"), 0.0)
+    assert against(value, same)[1:3] == (0.0, 0.5)
+    assert against(value - 0.1, same)[1:3] == (-float("inf"), 1.0)
 
 
 def test_type_one_error_over_checkpoints_drawn_like_the_nulls() -> None:
