@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from jaxtyping import install_import_hook
 
-CHECKED = ["benchmark.metrics", "benchmark.models", "benchmark.tracks", "baselines.topk_sae.method"]
+ENGINE = [f"baselines.topk_sae.{module}" for module in ("engines", "gradients", "method", "training")]
+CHECKED = ["benchmark.metrics", "benchmark.models", "benchmark.tracks", *ENGINE]
 hook = install_import_hook(CHECKED, "beartype.beartype")
 
 from collections.abc import Iterator

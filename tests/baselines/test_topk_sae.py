@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from baselines.topk_sae.method import (
-    FittedSAE,
-    Parameters,
-    Settings,
-    TopKSAE,
-    Trainer,
-    loss_and_gradients,
-    remove_parallel_,
-    schedule,
-)
+from baselines.topk_sae import engines, kernels
+from baselines.topk_sae.engines import FusedEngine, TorchEngine, engine
+from baselines.topk_sae.gradients import Parameters, objective, pre_activations, remove_parallel_, top_codes
+from baselines.topk_sae.method import FittedSAE, TopKSAE
+from baselines.topk_sae.training import Settings, Trainer, schedule
 from benchmark.api import Decoder, Featurizer, FitJob, JointFeatureMethod, Latents, Persistent
 
 MANIFEST = tomllib.loads((Path(__file__).parents[2] / "baselines/topk_sae/method.toml").read_text())
@@ -56,6 +52,13 @@ def parameters(seed: int = 0, d_model: int = 16, n_latents: int = 64) -> Paramet
     )
 
 
+def mask(latents: Sequence[int], n_latents: int = 64) -> Tensor:
+    """True at some latents, [latent]."""
+    chosen = torch.zeros(n_latents, dtype=torch.bool)
+    chosen[list(latents)] = True
+    return chosen
+
+
 def dense_loss(found: Parameters, x: Tensor, k: int, dead: Tensor, coefficient: float) -> tuple[Tensor, Tensor]:
     """The same loss written densely, for autograd."""
     pre = (x - found.bias) @ found.encoder.T + found.encoder_bias
@@ -80,8 +83,8 @@ def test_gradients_equal_dense_autograd(dead: list[int]) -> None:
     leaves = Parameters(*(value.clone().requires_grad_() for value in found))
     fvu, loss = dense_loss(leaves, x, 4, torch.tensor(dead, dtype=torch.long), 0.5)
     loss.backward()
-    mine, _, gradients = loss_and_gradients(found, x, 4, torch.tensor(dead, dtype=torch.long), 0.5)
-    assert mine == pytest.approx(float(fvu.detach()), rel=1e-5)
+    mine, _, gradients = objective(found, x, 4, mask(dead), 0.5)
+    assert float(mine) == pytest.approx(float(fvu.detach()), rel=1e-5)
     for name, leaf, gradient in zip(Parameters._fields, leaves, gradients, strict=True):
         assert leaf.grad is not None
         torch.testing.assert_close(gradient, leaf.grad, rtol=1e-4, atol=1e-6, msg=name)
@@ -93,9 +96,9 @@ def test_auxk_trains_the_encoder_of_dead_latents() -> None:
     found.encoder_bias[dead] = -50
     found.encoder_bias[dead[:5]] = 0.01
     found.encoder[dead[:5]] *= 0.001
-    _, codes, without = loss_and_gradients(found, x, 4, dead, 0.0)
+    _, codes, without = objective(found, x, 4, mask(dead.tolist()), 0.0)
     assert not set(codes.indices[codes.values > 0].tolist()) & set(dead.tolist())
-    _, _, gradients = loss_and_gradients(found, x, 4, dead, 1.0)
+    _, _, gradients = objective(found, x, 4, mask(dead.tolist()), 1.0)
     assert not without.encoder[dead].any()
     assert gradients.encoder[dead[:5]].norm() > 0
     assert gradients.decoder[dead[:5]].norm() > 0
@@ -113,7 +116,7 @@ def test_training_matches_a_dense_reference_of_the_same_loss_order_and_steps() -
 
 
 def dense_training(x: Tensor, settings: Settings, seed: int) -> float:
-    start = Trainer(settings, Recorded(x), seed)._initialise(x[: settings.batch_size])
+    start = Trainer(settings, Recorded(x), seed).initial(x[: settings.batch_size])
     found = Parameters(*(value.clone().requires_grad_() for value in start))
     optimizer = torch.optim.Adam(list(found), betas=(0.9, 0.999))
     silent, steps = torch.zeros(len(found.encoder_bias)), -(-len(x) // settings.batch_size)
@@ -138,6 +141,89 @@ def dense_training(x: Tensor, settings: Settings, seed: int) -> float:
     return float(fvu)
 
 
+def trained(made: type[FusedEngine] | type[TorchEngine], dtype: torch.dtype, seed: int, dead: Tensor | None) -> Any:
+    """An engine after 60 steps, and the FVU before each."""
+    found = made(parameters(seed), 4, 0.5, dtype)
+    return found, [float(found.step(x, dead, 1e-3).fvu) for x in activations(7_680, seed=seed).split(128)]
+
+
+@pytest.mark.parametrize("dead", [None, mask(range(20, 50)), mask([])], ids=["nothing known", "many dead", "none dead"])
+def test_the_fused_step_is_the_same_step(dead: Tensor | None) -> None:
+    """Sixty steps of both engines in float32, batches of other sizes too."""
+    (fused, mine), (plain, theirs) = (trained(made, torch.float32, 0, dead) for made in (FusedEngine, TorchEngine))
+    assert mine == pytest.approx(theirs, rel=1e-4)
+    for name, one, other in zip(Parameters._fields, fused.parameters, plain.parameters, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4, msg=name)
+    for size in (7, 65, 300):
+        steps = [each.step(activations(size, seed=size), dead, 1e-3) for each in (fused, plain)]
+        assert torch.equal(steps[0].fired, steps[1].fired)
+        torch.testing.assert_close(steps[0].fvu, steps[1].fvu, rtol=1e-3, atol=0)
+
+
+def test_a_last_batch_of_one_token_does_no_harm() -> None:
+    x = activations(129)
+    whole, without = (TopKSAE(**SMALL).fit(Recorded(part), seed=0) for part in (x, x[:128]))
+    assert all(value.isfinite().all() for value in whole.parameters)
+    torch.testing.assert_close(whole.parameters.decoder, without.parameters.decoder, rtol=0, atol=0.05)
+
+
+def fvu_of(made: type[FusedEngine] | type[TorchEngine], dtype: torch.dtype, seed: int) -> float:
+    """FVU after one pass over 40,000 tokens."""
+    x, settings = activations(40_000, seed=seed), Settings(**SMALL)
+    trainer = Trainer(settings, Recorded(x), seed)
+    trainer.engine = made(trainer.initial(x[:128]), settings.k, settings.auxk_coefficient, dtype)
+    for batch in x.split(128):
+        trainer.step(batch)
+    found = trainer.finish()
+    return float(objective(found, x, settings.k, None, 0.0).fvu)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_engines_and_precisions_reach_the_same_fvu(seed: int) -> None:
+    """Within 1 % of plain torch in float32, which the dense reference above holds."""
+    reference = fvu_of(TorchEngine, torch.float32, seed)
+    assert reference < 0.5
+    for made, dtype in ((FusedEngine, torch.float32), (FusedEngine, torch.bfloat16), (TorchEngine, torch.bfloat16)):
+        assert fvu_of(made, dtype, seed) == pytest.approx(reference, rel=0.01)
+
+
+def test_threads_change_nothing() -> None:
+    found, threads = [], torch.get_num_threads()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        fitted = TopKSAE(**SMALL).fit(Recorded(activations(4096)), seed=0)
+        found.append((fitted.parameters, fitted.encode(activations(300))))
+    torch.set_num_threads(threads)
+    for one, other in zip(*found, strict=True):
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(("tokens", "d_model", "n_latents", "k"), [(0, 8, 16, 2), (300, 8, 16, 16), (700, 24, 4096, 8)])
+def test_encode_is_the_k_largest(tokens: int, d_model: int, n_latents: int, k: int) -> None:
+    found, x = parameters(1, d_model, n_latents), torch.randn(tokens, d_model)
+    mine, theirs = engines.encode(found, x, k), top_codes(pre_activations(found, x), k)
+    dense = [torch.zeros(tokens, n_latents).scatter_add(1, codes.indices, codes.values) for codes in (mine, theirs)]
+    assert mine.values.shape == (tokens, k)
+    torch.testing.assert_close(dense[0], dense[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("columns", [3, 100, 128, 1000, 4096])
+def test_select_with_ties_and_too_few(columns: int) -> None:
+    """Small integers, so that most keys are tied, in both widths."""
+    rng = np.random.default_rng(columns)
+    keys = rng.integers(-3, 4, size=(200, columns))
+    keys[:50, 5:] = -1
+    for dtype in (np.int16, np.int32):
+        for wanted in (1, 3, 16):
+            found = np.empty((200, wanted), np.int32)
+            kernels.select(keys.astype(dtype), found)
+            for row, chosen in zip(keys, found, strict=True):
+                real = chosen[chosen != kernels.NONE]
+                assert len(set(real.tolist())) == len(real)
+                positive = np.sort(row[row > 0])[::-1]
+                assert sorted(row[real], reverse=True) == positive[:wanted].tolist()
+
+
 def test_auxk_revives_latents_that_lose_the_selection() -> None:
     """Half of the latents start with an encoder a thousand times too short."""
     x = activations(20_000)
@@ -145,12 +231,12 @@ def test_auxk_revives_latents_that_lose_the_selection() -> None:
     def mass_of_the_short(coefficient: float) -> float:
         change = {"dead_after_tokens": 1000, "learning_rate": 2e-4, "auxk_coefficient": coefficient}
         trainer = Trainer(Settings(**(SMALL | change)), Recorded(x), seed=0)
-        trainer.parameters = trainer._initialise(x[:128])
-        trainer.optimizer = trainer._optimizer(trainer.parameters)
-        trainer.parameters.encoder[32:] *= 0.001
+        initial = trainer.initial(x[:128])
+        initial.encoder[32:] *= 0.001
+        trainer.engine = engine(initial, SMALL["k"], coefficient)
         for batch in x.split(128):
             trainer.step(batch)
-        latents = trainer.finish().encode(x)
+        latents = engines.encode(trainer.finish(), x, SMALL["k"])
         return float(latents.values[latents.indices >= 32].sum() / latents.values.sum())
 
     without, with_auxk = mass_of_the_short(0.0), mass_of_the_short(1 / 32)
