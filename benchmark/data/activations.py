@@ -12,6 +12,7 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,17 +26,34 @@ from benchmark.models.network import Key, Network
 from benchmark.suite import Stream
 
 CHUNK_TOKENS = 8192
-FORWARD_TOKENS = 4096
+FORWARD_TOKENS = {"cpu": 2_048, "cuda": 16_384}
+WINDOW_BLOCKS = 64
 RING_SLACK = 4
 VERSION = 2
 Progress = Callable[[int, int], None]
 
 
-def batches_of(blocks: Blocks, *, forward_tokens: int = FORWARD_TOKENS) -> Iterator[NDArray[np.int64]]:
-    """Block numbers in order, as many at a time as a forward takes."""
-    size = max(1, forward_tokens // blocks.tokens.shape[1])
-    for start in range(0, len(blocks.lengths), size):
-        yield np.arange(start, min(start + size, len(blocks.lengths)))
+class Read(NamedTuple):
+    """Float32 activations of some blocks in block order: usable tokens and the first token of each block, per layer."""
+
+    rows: NDArray[np.int64]
+    usable: list[Float[Tensor, "token d_model"]]
+    first: list[Float[Tensor, "block d_model"]]
+
+
+def by_length(lengths: NDArray[np.int32], positions: int) -> Iterator[NDArray[np.int64]]:
+    """Places of all blocks, longest first, as many at a time as fit in `positions` when padded to the longest."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        stop = start + max(1, positions // int(lengths[order[start]]))
+        yield order[start:stop]
+        start = stop
+
+
+def positions_for(device: torch.device) -> int:
+    """Positions of one forward: few stay in a processor's cache, an accelerator wants many."""
+    return FORWARD_TOKENS.get(device.type, FORWARD_TOKENS["cuda"])
 
 
 def tokens_of(blocks: Blocks, rows: NDArray[np.int64]) -> Tensor:
@@ -54,14 +72,27 @@ def usable(blocks: Blocks, rows: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy((place >= 1) & (place < blocks.lengths[rows][:, None]))
 
 
-def forward(
-    network: Network, blocks: Blocks, split: str, layers: Sequence[int]
-) -> Iterator[tuple[NDArray[np.int64], Tensor, list[Tensor]]]:
-    """Block numbers, mask of usable positions and float32 activations [batch, pos, d_model] per layer, in order."""
-    for rows in batches_of(blocks):
-        embeds = network.embed(tokens_of(blocks, rows), keys_of(split, rows))
-        found = hookpoints.read(network, embeds, layers)
-        yield rows, usable(blocks, rows), [values.float() for values in found]
+def token_rows(blocks: Blocks, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of the usable tokens of some blocks among those of the whole split."""
+    ends = np.cumsum(blocks.lengths - 1)
+    return np.concatenate([np.arange(ends[row] - blocks.lengths[row] + 1, ends[row]) for row in rows])
+
+
+def forward(network: Network, blocks: Blocks, split: str, layers: Sequence[int]) -> Iterator[Read]:
+    """Activations of a split, a window of blocks at a time; within it blocks of like length share a forward."""
+    for start in range(0, len(blocks.lengths), WINDOW_BLOCKS):
+        rows = np.arange(start, min(start + WINDOW_BLOCKS, len(blocks.lengths)))
+        part = Blocks(blocks.tokens[rows], blocks.lengths[rows], blocks.documents[rows], blocks.data_hash)
+        values = [torch.empty(part.n_activations, network.d_model) for _ in layers]
+        first = [torch.empty(len(rows), network.d_model) for _ in layers]
+        for places in by_length(part.lengths, positions_for(network.device)):
+            longest = int(part.lengths[places[0]])
+            embeds = network.embed(tokens_of(part, places), keys_of(split, rows[places]))[:, :longest]
+            mask, own = usable(part, places)[:, :longest].to(network.device), token_rows(part, places)
+            for layer, found in enumerate(hookpoints.read(network, embeds, layers)):
+                values[layer][own] = found[mask].float().cpu()
+                first[layer][places] = found[:, 0].float().cpu()
+        yield Read(rows, values, first)
 
 
 class ChunkStore:
@@ -133,11 +164,10 @@ class ChunkStore:
     def _chunks(self) -> Iterator[list[Tensor]]:
         waiting: list[list[Tensor]] = [[] for _ in self.layers]
         held = sent = 0
-        for _, mask, found in forward(self._network, self._blocks, "fit", self.layers):
-            count = int(mask.sum())
-            for queue, values in zip(waiting, found, strict=True):
-                queue.append(values[mask.to(values.device)].to("cpu", self.dtype))
-            held += count
+        for read in forward(self._network, self._blocks, "fit", self.layers):
+            for queue, values in zip(waiting, read.usable, strict=True):
+                queue.append(values.to(self.dtype))
+            held += len(read.usable[0])
             while held >= CHUNK_TOKENS or (held and sent + held >= self.n_tokens):
                 size = min(CHUNK_TOKENS, self.n_tokens - sent)
                 joined = [torch.cat(queue) for queue in waiting]
@@ -170,9 +200,9 @@ def collect(
     """All usable activations of a split in block order, and those of the first tokens, float32 on the CPU per layer."""
     kept: list[list[Tensor]] = [[] for _ in layers]
     first: list[list[Tensor]] = [[] for _ in layers]
-    for rows, mask, found in forward(network, blocks, split, layers):
-        for place, values in enumerate(found):
-            kept[place].append(values[mask.to(values.device)].cpu())
-            first[place].append(values[:, 0].cpu())
-        progress(int(rows[-1]) + 1, len(blocks.lengths))
+    for read in forward(network, blocks, split, layers):
+        for place in range(len(layers)):
+            kept[place].append(read.usable[place])
+            first[place].append(read.first[place])
+        progress(int(read.rows[-1]) + 1, len(blocks.lengths))
     return [torch.cat(parts) for parts in kept], [torch.cat(parts) for parts in first]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.data.activations import FORWARD_TOKENS, batches_of, keys_of, tokens_of, usable
+from benchmark.data.activations import by_length, keys_of, positions_for, token_rows, tokens_of, usable
 from benchmark.data.blocks import Blocks
 from benchmark.metrics import context
 from benchmark.metrics.splice import Divergence, kl_per_token
@@ -47,12 +47,10 @@ class Stream(NamedTuple):
     first: Float[Tensor, "block d_model"]
 
     def of(self, network: Network, blocks: Blocks, rows: NDArray[np.int64]) -> Float[Tensor, "batch pos d_model"]:
-        """The stream of some blocks, 0 at padding, in the network's dtype."""
-        starts = np.cumsum(blocks.lengths - 1) - (blocks.lengths - 1)
-        tokens = np.concatenate([np.arange(starts[row], starts[row] + blocks.lengths[row] - 1) for row in rows])
-        hidden = torch.zeros(len(rows), blocks.tokens.shape[1], network.d_model)
+        """The stream of some blocks up to the end of the longest, 0 at padding, in the network's dtype."""
+        hidden = torch.zeros(len(rows), int(blocks.lengths[rows].max()), network.d_model)
         hidden[:, 0] = self.first[rows]
-        hidden[usable(blocks, rows)] = self.x[tokens]
+        hidden[usable(blocks, rows)[:, : hidden.shape[1]]] = self.x[token_rows(blocks, rows)]
         return hidden.to(network.device, network.model.dtype)
 
 
@@ -101,9 +99,7 @@ def removals(
     """
     found = np.zeros((2, len(events.rows)))
     block_of, position_of = places[events.rows].T
-    order = np.argsort(block_of, kind="stable")
-    width = blocks.tokens.shape[1]
-    for members in _by_block(block_of, order, width):
+    for members in _by_block(blocks.lengths, block_of, positions_for(network.device)):
         rows, row_place = np.unique(block_of[members], return_inverse=True)
         slot = _slots(row_place)
         leaves = torch.ones(len(rows), 2 * (slot.max() + 1), dtype=torch.long)
@@ -111,7 +107,8 @@ def removals(
         for half, vectors in enumerate((events.removed, events.random)):
             leaves[row_place, 2 * slot + half] = torch.from_numpy(position_of[members])
             delta[row_place, 2 * slot + half] = -vectors[members]
-        hidden = _with_leaves(network, stream.of(network, blocks, rows), leaves, stream.layer, delta)
+        unchanged = stream.of(network, blocks, rows)
+        hidden, width = _with_leaves(network, unchanged, leaves, stream.layer, delta), unchanged.shape[1]
         clean = hidden[row_place, position_of[members]]
         for half in range(2):
             found[half, members] = _kl(network, clean, hidden[row_place, width + 2 * slot + half])
@@ -144,8 +141,9 @@ def swapped(
 
 
 def _batches(network: Network, blocks: Blocks) -> Iterator[_Batch]:
-    for rows in batches_of(blocks):
-        tokens, mask = tokens_of(blocks, rows), usable(blocks, rows)
+    for rows in by_length(blocks.lengths, positions_for(network.device)):
+        longest = int(blocks.lengths[rows[0]])
+        tokens, mask = tokens_of(blocks, rows)[:, :longest], usable(blocks, rows)[:, :longest]
         predicting = mask.clone()
         predicting[:, :-1] &= mask[:, 1:]
         predicting[:, -1] = False
@@ -203,19 +201,22 @@ def _with_leaves(network: Network, hidden: Tensor, leaves: Tensor, layer: int, d
     return hookpoints.resume(network, torch.cat([hidden, own], dim=1), layer, layout)
 
 
-def _by_block(block_of: NDArray[np.int64], order: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
-    """Events in block order, cut between blocks so that a forward holds about `FORWARD_TOKENS` positions."""
+def _by_block(lengths: NDArray[np.int32], block_of: NDArray[np.int64], positions: int) -> Iterator[NDArray[np.int64]]:
+    """Events by block, blocks of like length together, cut between blocks so that a forward holds about `positions`."""
+    order = np.lexsort((block_of, -lengths[block_of]))
     start = 0
     while start < len(order):
+        longest = int(lengths[block_of[order[start]]])
         stop, blocks, last = start, 0, -1
         while stop < len(order):
             block = block_of[order[stop]]
             if block != last:
-                if (blocks + 1) * width + 2 * (stop - start) > FORWARD_TOKENS and blocks:
+                if (blocks + 1) * longest + 2 * (stop - start) > positions and blocks:
                     break
                 blocks, last = blocks + 1, block
             stop += 1
-        yield order[start:stop]
+        members = order[start:stop]
+        yield members[np.argsort(block_of[members], kind="stable")]
         start = stop
 
 
