@@ -97,9 +97,10 @@ def firing_windows(codes: sparse.csr_array, windows: Windows) -> NDArray[np.int6
     size, counts = codes.shape[1], np.zeros(codes.shape[1], np.int64)
     for first in range(0, len(windows.rows), AT_ONCE):
         rows = windows.rows[first : first + AT_ONCE]
-        part = codes[rows[0] : rows[-1] + OWN]
-        window = np.repeat(windows.of_row[rows[0] : rows[-1] + OWN], np.diff(part.indptr))
+        part = codes[rows[0] : rows[-1] + OWN].tocsc()
+        window = windows.of_row[rows[0] : rows[-1] + OWN][part.indices]
         inside = window >= 0
-        distinct = np.unique(window[inside] * size + part.indices[inside])
-        counts += np.bincount(distinct % size, minlength=size)
+        window, latent = window[inside], np.repeat(np.arange(size), np.diff(part.indptr))[inside]
+        first_of_window = (np.diff(window, prepend=-1) != 0) | (np.diff(latent, prepend=-1) != 0)
+        counts += np.bincount(latent[first_of_window], minlength=size)
     return counts

@@ -26,7 +26,7 @@ from benchmark.models.network import Key, Network
 from benchmark.suite import Stream
 
 CHUNK_TOKENS = 8192
-FORWARD_TOKENS = {"cpu": 2_048, "cuda": 16_384}
+FORWARD_TOKENS, ACCELERATOR_TOKENS = 2_048, 16_384
 WINDOW_BLOCKS = 64
 RING_SLACK = 4
 VERSION = 2
@@ -53,7 +53,7 @@ def by_length(lengths: NDArray[np.int32], positions: int) -> Iterator[NDArray[np
 
 def positions_for(device: torch.device) -> int:
     """Positions of one forward: few stay in a processor's cache, an accelerator wants many."""
-    return FORWARD_TOKENS.get(device.type, FORWARD_TOKENS["cuda"])
+    return FORWARD_TOKENS if device.type == "cpu" else ACCELERATOR_TOKENS
 
 
 def tokens_of(blocks: Blocks, rows: NDArray[np.int64]) -> Tensor:

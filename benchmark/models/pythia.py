@@ -21,6 +21,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 from benchmark import keyed
 from benchmark.errors import BadInput, unknown
 from benchmark.models import parameters
+from benchmark.models.linear import use_onednn
 
 _PROSE = ["*.json", "*.txt"]
 
@@ -73,6 +74,7 @@ def config(checkpoint: Checkpoint) -> GPTNeoXConfig:
 def load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> GPTNeoXForCausalLM:
     """The model in evaluation mode."""
     model = GPTNeoXForCausalLM.from_pretrained(checkpoint.folder, dtype=dtype)
+    use_onednn(model)
     return model.to(device).eval()
 
 

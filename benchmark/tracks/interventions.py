@@ -67,16 +67,18 @@ def ablations(
     stream; the first token of each block is never replaced.
     """
     last = max(streams, key=lambda stream: stream.layer)
-    finals, unchanged = [], Divergence()
-    for batch, hidden in _finals(network, blocks, last):
-        finals.append(hidden.cpu())
-        unchanged += _divergence(network, hidden, hidden, batch.targets)
-    clean, found = torch.cat(finals), []
+    runs = [last]
     for stream in streams:
-        fills = (torch.zeros_like(stream.x), stream.x.mean(dim=0).expand_as(stream.x))
-        zero, mean = (_against(network, blocks, stream._replace(x=fill), clean) for fill in fills)
-        found.append(Ablations(unchanged, zero, mean))
-    return clean, found
+        mean = stream.x.mean(dim=0)
+        runs += [stream._replace(x=fill.expand_as(stream.x)) for fill in (torch.zeros_like(mean), mean)]
+    finals, totals = [], [Divergence() for _ in runs]
+    for batch in _batches(network, blocks):
+        hidden = [_final(network, blocks, run, batch) for run in runs]
+        finals.append(hidden[0].cpu())
+        found = _divergences(network, hidden[0], hidden, batch.targets)
+        totals = [total + one for total, one in zip(totals, found, strict=True)]
+    unchanged, *changed = totals
+    return torch.cat(finals), [Ablations(unchanged, *pair) for pair in zip(changed[::2], changed[1::2], strict=True)]
 
 
 def spliced(
@@ -87,7 +89,13 @@ def spliced(
     clean: Float[Tensor, "event d_model"],
 ) -> Divergence:
     """Cross-entropy and KL sums with every usable position replaced by its row of `xhat`; `clean`: see `ablations`."""
-    return _against(network, blocks, stream._replace(x=xhat), clean)
+    changed, total, start = stream._replace(x=xhat), Divergence(), 0
+    for batch in _batches(network, blocks):
+        unchanged = clean[start : start + len(batch.targets)].to(network.device)
+        start += len(unchanged)
+        (found,) = _divergences(network, unchanged, [_final(network, blocks, changed, batch)], batch.targets)
+        total += found
+    return total
 
 
 def removals(
@@ -151,31 +159,22 @@ def _batches(network: Network, blocks: Blocks) -> Iterator[_Batch]:
         yield _Batch(rows, predicting.to(network.device), targets.to(network.device))
 
 
-def _finals(network: Network, blocks: Blocks, stream: Stream) -> Iterator[tuple[_Batch, Tensor]]:
-    """Final hidden states [token, d_model] of the positions that predict a token, batch by batch."""
-    for batch in _batches(network, blocks):
-        hidden = hookpoints.resume(network, stream.of(network, blocks, batch.rows), stream.layer)
-        yield batch, hidden[batch.predicting]
+def _final(network: Network, blocks: Blocks, stream: Stream, batch: _Batch) -> Float[Tensor, "token d_model"]:
+    """Final hidden states of the positions of a batch that predict a token, from a stream that may be changed."""
+    hidden = hookpoints.resume(network, stream.of(network, blocks, batch.rows), stream.layer)
+    return hidden[batch.predicting]
 
 
-def _against(network: Network, blocks: Blocks, stream: Stream, clean: Tensor) -> Divergence:
-    """Cross-entropy and KL sums of a changed stream."""
-    total, start = Divergence(), 0
-    for batch, changed in _finals(network, blocks, stream):
-        unchanged = clean[start : start + len(changed)].to(network.device)
-        start += len(changed)
-        total += _divergence(network, unchanged, changed, batch.targets)
-    return total
-
-
-def _divergence(network: Network, clean: Tensor, changed: Tensor, targets: Tensor) -> Divergence:
-    """Sums over tokens, a slice at a time."""
-    total = Divergence()
-    size = _slice(network)
-    for parts in zip(clean.split(size), changed.split(size), targets.split(size), strict=True):
-        first, second = (hookpoints.log_probabilities(network, hidden) for hidden in parts[:2])
-        total += Divergence.of(first, second, parts[2])
-    return total
+def _divergences(network: Network, clean: Tensor, changed: Sequence[Tensor], targets: Tensor) -> list[Divergence]:
+    """Sums over tokens of several changes against one clean network, a slice of tokens at a time."""
+    totals, size = [Divergence() for _ in changed], _slice(network)
+    for start in range(0, len(targets), size):
+        here = slice(start, start + size)
+        first = hookpoints.log_probabilities(network, clean[here])
+        for number, hidden in enumerate(changed):
+            second = first if hidden is clean else hookpoints.log_probabilities(network, hidden[here])
+            totals[number] += Divergence.of(first, second, targets[here])
+    return totals
 
 
 def _kl(network: Network, clean: Tensor, changed: Tensor) -> NDArray[np.float64]:

@@ -37,7 +37,7 @@ def network(subjects: Path) -> Network:
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activations, "CHUNK_TOKENS", CHUNK)
-    monkeypatch.setattr(activations, "FORWARD_TOKENS", {"cpu": 512})
+    monkeypatch.setattr(activations, "FORWARD_TOKENS", 512)
 
 
 def store(network: Network, blocks: Blocks, folder: Path, **options: object) -> ChunkStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants, snapshot_download
+from transformers import GPTNeoXForCausalLM
 
 from benchmark.errors import BadInput
 from benchmark.models import pythia
+from benchmark.models.linear import OneDNNLinear
 from tests.conftest import REVISION
 
 
@@ -86,3 +89,18 @@ def rename_kind(folder: Path, kind: str) -> None:
 def test_nearest_revision_is_named(subjects: Path) -> None:
     with pytest.raises(BadInput, match=f"did you mean '{REVISION}'"):
         pythia.locate(str(subjects / "seed0"), REVISION + "0")
+
+
+def test_linear_layers_give_what_the_plain_ones_give(subjects: Path) -> None:
+    """In inference and in training, also in a copy."""
+    model = pythia.load(pythia.locate(str(subjects / "seed0"), REVISION), torch.float32, torch.device("cpu"))
+    plain = GPTNeoXForCausalLM.from_pretrained(subjects / "seed0" / REVISION).eval()
+    tokens = torch.arange(24).view(2, 12)
+    for made in (model, copy.deepcopy(model)):
+        with torch.no_grad():
+            torch.testing.assert_close(made(tokens).logits, plain(tokens).logits, rtol=1e-4, atol=1e-5)
+        made(tokens).logits.sum().backward()
+        assert all(parameter.grad is not None for parameter in made.get_output_embeddings().parameters())
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    assert layers
+    assert all(isinstance(layer, OneDNNLinear) for layer in layers) == torch.backends.mkldnn.is_available()
