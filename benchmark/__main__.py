@@ -71,8 +71,7 @@ def run(  # noqa: PLR0917  typer: every option is a parameter
         store, started = records.Store(runs), time.monotonic()
         with reporter(console) as report:
             outcome = pipeline.run(chosen, found, rows, store, isolation, report, jobs=jobs, replay=replay)
-        local = board.local(store)
-        path = local.write(store.root / board.PUBLISHED.name)
+        local, path = board.render_local(store)
         _print_summary(local.rows, chosen.name, method)
         for entry in local.entries:
             if (entry.suite, entry.method) == (chosen.name, method):
@@ -227,7 +226,7 @@ def render(runs: Runs = Path("runs")) -> None:
     with clean_errors():
         console.print(f"{board.render_published()}")
         if (runs / "records").is_dir():
-            console.print(f"{board.render_local(records.Store(runs))}")
+            console.print(f"{board.render_local(records.Store(runs))[1]}")
 
 
 @app.command()

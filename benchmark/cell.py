@@ -60,13 +60,13 @@ def cells(suite: Suite, method: Method, rows: Iterable[Row]) -> list[Cell]:
 
 def _variants(suite: Suite) -> list[Variant]:
     """Variants of every replicate: in case mode all draws of the nulls, and the checkpoint's own step-0 beside."""
-    found = []
+    found, draws = [], suite.subject.null_draws
     for variant in map(Variant.parse, suite.variants):
-        drawn = suite.subject.null_draws is not None and variant.kind in registry.NULLS
-        if not drawn or variant.kind == "step0":
+        if draws is None or variant.kind not in registry.NULLS:
             found.append(variant)
-        if drawn:
-            found += [variant._replace(draw=draw) for draw in range(suite.subject.null_draws or 0)]
+            continue
+        own = [variant] if variant.kind == "step0" else []
+        found += own + [variant._replace(draw=draw) for draw in range(draws)]
     return found
 
 

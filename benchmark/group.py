@@ -141,11 +141,13 @@ def variant_of(
     kind = group.variant.kind
     original = pythia.load(replicate.trained, dtype, device)
     own = own_step0(replicate, group.variant)
-    if own is not None and group.variant.draw is None:
+    rng = nulls.tensor_rng(kind, group.subject, group.replicate, group.variant.draw)
+    if own is None:
+        network = nulls.build(kind, original, rng)
+    elif group.variant.draw is None:
         network = Network(pythia.load(own, dtype, device))
     else:
-        rng = nulls.tensor_rng(kind, group.subject, group.replicate, group.variant.draw)
-        network = nulls.build(kind, original, rng)
+        network = nulls.drawn_like(pythia.load(own, dtype, device), rng)
     return network, nulls.gate(kind, original, network, own_step0=own is not None)
 
 

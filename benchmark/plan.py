@@ -139,9 +139,9 @@ def _replicates(suite: Suite, cache: Path, download: bool) -> dict[int, Replicat
 
 def _stands_for_nothing(cell: Cell, suite: Suite, replicates: dict[int, Replicate]) -> bool:
     """In case mode plain step-0 is the checkpoint's own, beside the draws: left out where there is none."""
-    group = cell.group
-    own = replicates[group.replicate].step0 if group.replicate in replicates else group
-    return suite.subject.null_draws is not None and group.variant == Variant("step0") and own is None
+    replicate = replicates.get(cell.group.replicate)
+    own = suite.subject.null_draws is not None and cell.group.variant == Variant("step0")
+    return own and replicate is not None and replicate.step0 is None
 
 
 def _look_up(

@@ -72,9 +72,10 @@ def render_published() -> Path:
     return Board(read_all(RESULTS), _all_joins(RESULTS), _tables(RESULTS)).write(PUBLISHED)
 
 
-def render_local(store: Store) -> Path:
-    """`LEADERBOARD.md` under the store."""
-    return local(store).write(store.root / PUBLISHED.name)
+def render_local(store: Store) -> tuple[Board, Path]:
+    """The store's board, and `LEADERBOARD.md` under the store."""
+    own = local(store)
+    return own, own.write(store.root / PUBLISHED.name)
 
 
 def local(store: Store) -> Board:

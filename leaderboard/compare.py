@@ -11,6 +11,7 @@ from benchmark import registry
 from benchmark.errors import BadInput, unknown
 from benchmark.records import Record
 from benchmark.stats.null_gap import Gap, gap
+from benchmark.variant import Variant
 from leaderboard.standings import differences, long, per_replicate
 
 
@@ -61,7 +62,7 @@ def _tables(frame: pd.DataFrame, suite: str, name: str) -> dict[str, pd.DataFram
             f"{method} has several settings on suite {suite}: write {method}:{labels[0]} or another of {labels}"
         )
     part = part[part["label"] == (label or labels[0])]
-    if part["variant"].str.contains(":").any():
+    if any(Variant.parse(variant).draw is not None for variant in part["variant"].unique()):
         raise BadInput(f"suite {suite} is in case mode, with one checkpoint: there are no replicates to compare over")
     return {
         str(metric): per_replicate(lines)

@@ -16,6 +16,7 @@ from benchmark import registry
 from benchmark.stats import case
 from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, equivalence_p, gap, worst
 from benchmark.stats.prediction import tolerance
+from benchmark.variant import Variant
 from leaderboard.standings import draws
 
 CHANCE, LEAK = 0.5, 0.02
@@ -130,9 +131,9 @@ def _drawn_at_smaller_share(cells: pd.DataFrame) -> dict[str, NDArray[np.float64
     parts = {str(name): part.droplevel("variant") for name, part in cells.groupby(level="variant")}
     found: dict[str, list[float]] = {}
     for name, part in parts.items():
-        null, colon, _ = name.partition(":")
-        if colon and "trained" in parts:
-            found.setdefault(null, []).extend(-_at_smaller_share(parts["trained"], part))
+        variant = Variant.parse(name)
+        if variant.draw is not None and "trained" in parts:
+            found.setdefault(variant.kind, []).extend(-_at_smaller_share(parts["trained"], part))
     return {null: np.array(values) for null, values in found.items()}
 
 

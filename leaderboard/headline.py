@@ -18,7 +18,7 @@ from leaderboard import gates
 from leaderboard.compare import to_worst
 from leaderboard.gates import Gate
 from leaderboard.standings import (
-    KEYS,
+    OWN_KEYS,
     Claim,
     Score,
     case,
@@ -33,7 +33,6 @@ from leaderboard.standings import (
 
 HEADLINE = registry.HEADLINE
 REFERENCE = "topk_sae"
-OWN_KEYS = [key for key in KEYS if key != "metric"]
 PEAKS = ("worker_peak_bytes", "harness_peak_bytes")
 PLACE = ["variant", "replicate", "hookpoint", "method_seed"]
 

@@ -14,9 +14,8 @@ from benchmark.records import Record
 from benchmark.stats.effect import superiority
 from benchmark.stats.multiplicity import band
 from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL, Gap, gap
-from leaderboard.gates import CHANCE
-from leaderboard.resolved import Tables
-from leaderboard.standings import KEYS, differences, key_of, long, natural, per_replicate
+from leaderboard.resolved import Tables, asked
+from leaderboard.standings import OWN_KEYS, differences, key_of, long, natural, per_replicate
 
 HEADLINE = registry.HEADLINE
 Stratum = tuple[int, int, str]
@@ -45,7 +44,7 @@ def layers(records: Sequence[Record], tables: Tables) -> list[Layers]:
     scored = [record for record in records if record.status == "scored" and HEADLINE in record.metrics]
     frame, latents = long(scored), _latents(scored, tables)
     found = []
-    for key, part in frame[frame["metric"] == HEADLINE].groupby([name for name in KEYS if name != "metric"]):
+    for key, part in frame[frame["metric"] == HEADLINE].groupby(OWN_KEYS):
         suite, subject, method, label = map(str, key)
         own = latents.get((suite, subject, method, label), {})
         by_hookpoint = {
@@ -76,10 +75,9 @@ def _superior(
 def _latents(records: Sequence[Record], tables: Tables) -> dict[tuple[str, str, str, str], Latents]:
     """Headline scores of latents [latent] by entry, variant and stratum; chance where a latent could not be asked."""
     found: dict[tuple[str, str, str, str], Latents] = {}
-    for record in records:
-        table, where = tables(record), record.where
-        if table is not None and HEADLINE in table and len(table):
-            own = found.setdefault(key_of(record), {}).setdefault(where.variant, {})
-            scores = table[HEADLINE].fillna(CHANCE).to_numpy(float)
-            own[where.replicate, where.method_seed, where.hookpoint] = scores
+    for record, table in asked(records, tables):
+        if len(table):
+            where, own = record.where, found.setdefault(key_of(record), {})
+            stratum = where.replicate, where.method_seed, where.hookpoint
+            own.setdefault(where.variant, {})[stratum] = table[HEADLINE].to_numpy(float)
     return found

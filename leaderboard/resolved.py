@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,13 +32,11 @@ class Curve(NamedTuple):
 
 
 def curves(records: Sequence[Record], tables: Tables) -> list[Curve]:
-    """Of every entry and null; latents that could not be asked about count with their score of chance."""
+    """Of every entry and null."""
     latents: dict[tuple[str, str, str, str], dict[str, list[tuple[int, pd.DataFrame]]]] = {}
-    for record in records:
-        table = tables(record) if record.status == "scored" and registry.HEADLINE in record.metrics else None
-        if table is not None and registry.HEADLINE in table:
-            own = latents.setdefault(key_of(record), {})
-            own.setdefault(record.where.variant, []).append((record.where.replicate, table))
+    for record, table in asked(records, tables):
+        own = latents.setdefault(key_of(record), {})
+        own.setdefault(record.where.variant, []).append((record.where.replicate, table))
     found = []
     for key in sorted(latents):
         sides = {variant: _latents(parts) for variant, parts in latents[key].items()}
@@ -50,10 +48,18 @@ def curves(records: Sequence[Record], tables: Tables) -> list[Curve]:
     return found
 
 
+def asked(records: Sequence[Record], tables: Tables) -> Iterator[tuple[Record, pd.DataFrame]]:
+    """Scored records with their latents' headline scores; latents that could not be asked about score chance."""
+    for record in records:
+        table = tables(record) if record.status == "scored" and registry.HEADLINE in record.metrics else None
+        if table is not None and registry.HEADLINE in table:
+            yield record, table.assign(**{registry.HEADLINE: table[registry.HEADLINE].fillna(CHANCE)})
+
+
 def _latents(parts: list[tuple[int, pd.DataFrame]]) -> Latents:
     rates, scores, replicates = [], [], []
     for replicate, table in sorted(parts, key=lambda part: part[0]):
         rates.append(table["rate"].to_numpy(float))
-        scores.append(table[registry.HEADLINE].fillna(CHANCE).to_numpy(float))
+        scores.append(table[registry.HEADLINE].to_numpy(float))
         replicates.append(np.full(len(table), replicate))
     return Latents(np.concatenate(rates), np.concatenate(scores), np.concatenate(replicates))

@@ -22,8 +22,10 @@ from benchmark.stats.case import CaseClaim
 from benchmark.stats.case import claim as case_claim
 from benchmark.stats.null_gap import Gap, Verdict, WorstGap, gaps_of, verdict, worst
 from benchmark.stats.ratio import Ratio, normalised
+from benchmark.variant import Variant
 
-KEYS = ["suite", "subject", "method", "label", "metric"]
+OWN_KEYS = ["suite", "subject", "method", "label"]
+KEYS = [*OWN_KEYS, "metric"]
 ALL = "all"
 OWN_STEP0 = "step0 (its own)"
 
@@ -116,9 +118,8 @@ def claim(metric: str, table: pd.DataFrame) -> Claim | None:
 
 def differences(metric: str, table: pd.DataFrame) -> dict[str, pd.Series]:
     """Trained minus each null and the control, per replicate, turned so that larger is better."""
-    sign = 1 if registry.HIGHER_IS_BETTER.get(metric, True) else -1
     others = [name for name in (*registry.NULLS, registry.CONTROL) if "trained" in table and name in table]
-    return {name: (sign * (table["trained"] - table[name])).dropna() for name in others}
+    return {name: (_sign(metric) * (table["trained"] - table[name])).dropna() for name in others}
 
 
 def _row(key: dict[str, str], hookpoint: str, part: pd.DataFrame) -> Row:
@@ -139,10 +140,15 @@ def _row(key: dict[str, str], hookpoint: str, part: pd.DataFrame) -> Row:
 
 def _to_draws(metric: str, table: pd.DataFrame) -> dict[str, pd.Series]:
     """Trained minus each draw [draw] of each null, larger is better; empty outside case mode."""
-    sign = 1 if registry.HIGHER_IS_BETTER.get(metric, True) else -1
     if "trained" not in table:
         return {}
-    return {null: pd.Series(sign * (table["trained"].iloc[0] - values)) for null, values in draws(table).items()}
+    trained = table["trained"].iloc[0]
+    return {null: pd.Series(_sign(metric) * (trained - values)) for null, values in draws(table).items()}
+
+
+def _sign(metric: str) -> int:
+    """What turns a metric so that larger is better; one without a direction stays as it is."""
+    return 1 if registry.HIGHER_IS_BETTER.get(metric, True) else -1
 
 
 def _claim(metric: str, differences: dict[str, pd.Series]) -> Claim | None:
@@ -194,7 +200,11 @@ def scores(table: pd.DataFrame) -> dict[str, Score]:
 
 def draws(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     """Null -> scores [draw] in case mode, from S [replicate, variant] with one column per draw."""
-    found = {null: [name for name in table if str(name).startswith(f"{null}:")] for null in registry.NULLS}
+    columns = [(name, Variant.parse(str(name))) for name in table]
+    found = {
+        null: [name for name, variant in columns if variant.kind == null and variant.draw is not None]
+        for null in registry.NULLS
+    }
     return {null: table[names].iloc[0].dropna().to_numpy(float) for null, names in found.items() if names}
 
 
@@ -205,12 +215,12 @@ def fewest_draws(table: pd.DataFrame) -> int | None:
 
 def case(metric: str, table: pd.DataFrame) -> CaseClaim | None:
     """What one trained checkpoint supports against draws of the nulls; None outside case mode."""
-    better = registry.HIGHER_IS_BETTER.get(metric)
-    drawn = draws(table) if better is not None and "trained" in table else {}
+    directed = registry.HIGHER_IS_BETTER.get(metric) is not None
+    drawn = draws(table) if directed and "trained" in table else {}
     trained = table["trained"].dropna() if drawn else pd.Series(dtype=float)
     if trained.empty:
         return None
-    sign = 1 if better else -1
+    sign = _sign(metric)
     signed = {null: sign * values for null, values in drawn.items()}
     return case_claim(sign * float(trained.iloc[0]), signed, delta=registry.delta(metric))
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import tomli_w
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmark import keyed, pipeline, plan, registry
 from benchmark import method as methods
@@ -105,11 +106,11 @@ def test_the_control_reconstructs_worst(done: dict[str, Any]) -> None:
 
 def test_again_computes_nothing_and_the_board_is_byte_identical(done: dict[str, Any]) -> None:
     suite, runs = Suite.model_validate(done["settings"]), done["runs"]
-    before = board.render_local(Store(runs)).read_bytes()
+    before = board.render_local(Store(runs))[1].read_bytes()
     stamps = {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")}
     assert run(suite, runs, Silent()) == Outcome(0, 20, [], {})
     assert {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")} == stamps
-    assert board.render_local(Store(runs)).read_bytes() == before
+    assert board.render_local(Store(runs))[1].read_bytes() == before
 
 
 def test_without_isolation_the_numbers_are_the_same(done: dict[str, Any], tmp_path: Path) -> None:
@@ -346,9 +347,16 @@ def test_draws_are_for_subjects_with_one_training_seed(tiny: dict[str, Any]) -> 
         Suite.model_validate(tiny | {"subject": alone | {"null_draws": 19}, "variants": ["trained", "step0:3"]})
 
 
-def test_draws_of_step0_are_like_the_checkpoint_s_own(tiny: dict[str, Any]) -> None:
-    suite = Suite.model_validate(tiny)
-    replicate = plan._replicates(suite, Path("unused"), download=False)[0]
+def test_draws_of_step0_are_like_the_checkpoint_s_own(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Also where its tensors have other deviations than the configuration says: every second is 3 times as wide."""
+    shutil.copytree(tiny["subject"]["replicates"]["0"], tmp_path / "seed0")
+    weights = tmp_path / "seed0" / "step0" / "model.safetensors"
+    tensors = load_file(weights)
+    for name in sorted(tensors)[::2]:
+        tensors[name] = tensors[name] if "norm" in name else 3 * tensors[name]
+    save_file(tensors, weights, {"format": "pt"})
+    tiny["subject"]["replicates"] = {"0": str(tmp_path / "seed0")}
+    replicate = plan._replicates(Suite.model_validate(tiny), Path("unused"), download=False)[0]
     assert replicate.step0 is not None
     own = dict(parameters.named(pythia.load(replicate.step0, torch.float32, torch.device("cpu"))))
     found = []

@@ -111,7 +111,7 @@ def test_own_rows_take_the_place_of_published_ones_and_older_settings_give_way(
     for value, name in ((0.7, "old"), (0.6, "new")):
         mine.put(record("trained", 0, "layers.2", value, name), LATENTS)
     mine.select("s", "m", {"default": ["newtrained0layers.2"], "other": ["nothing yet"]})
-    text = board.render_local(mine).read_text()
+    text = board.render_local(mine)[1].read_text()
     assert "0.6000" in text
     assert "0.7000" not in text
     assert "0.9000" not in text

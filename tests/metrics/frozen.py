@@ -47,14 +47,14 @@ def write() -> None:
     FILE.write_text(json.dumps(values(), indent=1) + "\n", encoding="utf-8")
 
 
-def _draws(purpose: str) -> np.random.Generator:
-    return keyed.rng("frozen", purpose)
+def _draws(*purpose: object) -> np.random.Generator:
+    return keyed.rng("frozen", *purpose)
 
 
-def _activations(purpose: str, *, rate: float = 0.1, tokens: int = TOKENS) -> sparse.csr_array:
-    """Activations [token, latent] of latents of every frequency from 0 to `rate`."""
+def _activations(purpose: str) -> sparse.csr_array:
+    """Activations [token, latent] of latents of every frequency from 0 to .1."""
     rng = _draws(purpose)
-    fires = rng.random((tokens, LATENTS)) < rate * np.linspace(0, 1, LATENTS)
+    fires = rng.random((TOKENS, LATENTS)) < 0.1 * np.linspace(0, 1, LATENTS)
     return sparse.csr_array(fires * rng.uniform(0.5, 3.0, fires.shape))
 
 
@@ -134,16 +134,11 @@ def _concepts() -> dict[str, Value]:
 def _judged() -> dict[str, Value]:
     explain, score = made(1, blocks=250), made(2, blocks=250)
     text = as_text(explain, score)
-    rng = _keyed
-    drawn = autointerp.draw(np.arange(8), _firing(explain, "explain"), _firing(score, "score"), text, rng)
+    drawn = autointerp.draw(np.arange(8), _firing(explain, "explain"), _firing(score, "score"), text, _draws)
     judges = {name: Lexical(name, text.language) for name in registry.JUDGES}
     asking = autointerp.Asking(list(registry.SCORERS), dict(judges), "lexical")
-    found = autointerp.assess(drawn, text, asking, rng, lambda said, done, total: None).values
+    found = autointerp.assess(drawn, text, asking, _draws, lambda said, done, total: None).values
     return found | autointerp.token_distribution(drawn, text).values()
-
-
-def _keyed(*parts: object) -> np.random.Generator:
-    return keyed.rng("frozen", *parts)
 
 
 def _firing(text: Made, purpose: str) -> sparse.csc_array:
