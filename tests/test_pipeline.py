@@ -324,6 +324,7 @@ def test_case_mode_holds_one_checkpoint_against_draws_of_its_nulls(tmp_path: Pat
     assert run(suite, tmp_path, Silent(), "none").computed == 21
     found = {record.where.variant: record for record in scored(tmp_path).values()}
     assert set(found) == {"trained", "step0", *(f"step0:{draw}" for draw in range(19))}
+    assert not [record.error for record in found.values() if record.error]
     assert len({record.hashes["weights"] for record in found.values()}) == 21
     assert len({tuple(record.seeds.items()) for record in found.values()}) == 1
     row = next(row for row in board.local(Store(tmp_path)).rows if row.suite == "tiny")

@@ -56,10 +56,10 @@ def step0(model: GPTNeoXForCausalLM, rng: TensorRng) -> Network:
 
 
 def drawn_like(own: GPTNeoXForCausalLM, rng: TensorRng) -> Network:
-    """A fresh initialisation with the deviations of a checkpoint's own step-0, which its configuration may not tell:
-    GPT-NeoX initialises what writes to the residual stream more narrowly.
+    """A fresh initialisation around 0 with the deviations of a checkpoint's own step-0, which its configuration may not
+    tell: GPT-NeoX initialises what writes to the residual stream more narrowly.
     """
-    return Network(_redrawn(own, rng, lambda name: False))
+    return Network(_redrawn(own, rng, lambda name: False, around_zero=True))
 
 
 def rerandomized(model: GPTNeoXForCausalLM, rng: TensorRng) -> Network:
@@ -99,14 +99,17 @@ def gate(kind: str, original: GPTNeoXForCausalLM, network: Network, *, own_step0
     return figures
 
 
-def _redrawn(model: GPTNeoXForCausalLM, rng: TensorRng, keep: Callable[[str], bool]) -> GPTNeoXForCausalLM:
+def _redrawn(
+    model: GPTNeoXForCausalLM, rng: TensorRng, keep: Callable[[str], bool], *, around_zero: bool = False
+) -> GPTNeoXForCausalLM:
     fresh = copy.deepcopy(model)
     with torch.no_grad():
         for name, parameter in parameters.named(fresh):
             if _kept_because(name, parameter, keep) is None:
                 mean, std = _moments(parameter)
                 draw = rng(name).standard_normal(tuple(parameter.shape), dtype="float32")
-                parameter.copy_(torch.from_numpy(draw * np.float32(std) + np.float32(mean)))
+                shift = np.float32(0 if around_zero else mean)
+                parameter.copy_(torch.from_numpy(draw * np.float32(std) + shift))
     return fresh
 
 
