@@ -3,6 +3,9 @@
 
 SUITE ?= mini
 RUNS ?= runs
+BASE ?= HEAD~1
+PY_ABSOLUTE = $(if $(PYTHON),$(shell command -v $(PYTHON)),$(CURDIR)/.venv/bin/python)
+COMPARED := tests/benchmarks/test_parts.py
 PYTHON ?=
 
 # Harness and worker take turns on the same cores: threads that spin while they wait would take them from each other.
@@ -17,7 +20,7 @@ else
 endif
 BASE := $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 
-.PHONY: help bench plan test publish leaderboard benchmark validate-statistics
+.PHONY: help bench plan test publish leaderboard benchmark benchmark-compare validate-statistics
 
 help:
 	@echo "make bench METHOD=topk_sae [SUITE=$(SUITE)] [PRESET=...]   fit and score a method, print its table"
@@ -27,7 +30,8 @@ help:
 	@echo "make publish METHOD=topk_sae                        your records to leaderboard/results/"
 	@echo "make leaderboard                                    render the boards"
 	@echo "make validate-statistics                            simulate what the statistic promises, minutes"
-	@echo "make benchmark                                      speed and memory, long"
+	@echo "make benchmark                                      speed and memory, beside other libraries, long"
+	@echo "make benchmark-compare BASE=...                     speed of this tree against another commit, in one job"
 
 bench: $(SETUP)
 	@$(PY) -m benchmark run "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)") $(if $(ISOLATION),--isolation "$(ISOLATION)") $(if $(JOBS),--jobs "$(JOBS)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(REPLAY),--replay)
@@ -50,8 +54,15 @@ publish: $(SETUP)
 leaderboard: $(SETUP)
 	@$(PY) -m benchmark render --runs "$(RUNS)"
 
-benchmark: $(SETUP)
-	$(PY) -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -s
+benchmark: $(SETUP) $(if $(SETUP),.venv/.peers)
+	PYTHONPATH=.venv/peers $(PY) -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -s
+
+benchmark-compare: $(SETUP)
+	@git worktree prune && rm -rf "$(RUNS)/compare" && git worktree add --quiet --force --detach "$(RUNS)/compare/base" "$(BASE)"
+	cd "$(RUNS)/compare/base" && "$(PY_ABSOLUTE)" -m pytest $(COMPARED) --benchmark-only --benchmark-json=../base.json
+	"$(PY_ABSOLUTE)" -m pytest $(COMPARED) --benchmark-only --benchmark-json="$(RUNS)/compare/this.json"
+	@git worktree remove --force "$(RUNS)/compare/base"
+	@$(PY) -m pytest_benchmark compare "$(RUNS)/compare/base.json" "$(RUNS)/compare/this.json" --group-by=fullname --columns=median,iqr,rounds
 
 validate-statistics: $(SETUP)
 	@$(PY) -m benchmark.studies.statistics --write
@@ -63,3 +74,8 @@ validate-statistics: $(SETUP)
 	@$(BASE) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch .venv/.installed
+
+.venv/.peers: .venv/.installed tests/benchmarks/peers.txt
+	@echo "installing the libraries to compare with"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/peers -r tests/benchmarks/peers.txt
+	@touch .venv/.peers

@@ -13,6 +13,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from baselines.topk_sae.training import Settings, Trainer
 from benchmark import method as methods
 from benchmark import pipeline, provenance
 from benchmark.api import Latents
@@ -22,6 +23,7 @@ from benchmark.records import Store
 from benchmark.suite import Suite
 from benchmark.tracks.autointerp import Text, draw
 from benchmark.tracks.featurizer import csr
+from tests.baselines.test_topk_sae import MANIFEST, Recorded
 from tests.conftest import Silent
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +62,34 @@ def test_four_times_the_tokens_in_the_same_memory(
         benchmark.extra_info[side] = (small[side], large[side])
         print(f"\n{side}: {small[side] / 2**20:.0f} MiB, with 4x the tokens {large[side] / 2**20:.0f} MiB")
         assert large[side] == pytest.approx(small[side], rel=0.1)
+
+
+def train_wide(steps: int) -> None:
+    """Some steps at d 512, n 131,072, k 32, 4,096 tokens each; prints the peak of the process."""
+    settings = MANIFEST["settings"] | {"expansion_factor": 256, "k": 32, "batch_size": 4_096}
+    x = torch.randn(4_096, 512)
+    trainer = Trainer(Settings(**settings), Recorded(x), 0)
+    for _ in range(steps):
+        trainer.step(x)
+    print(provenance.peak_bytes())
+
+
+def test_131072_latents_train_within_what_they_weigh(benchmark: BenchmarkFixture) -> None:
+    """Weights, both moments and one batch, a third more and the interpreter: pre-activations never exist at once."""
+
+    def peak(steps: int) -> float:
+        command = [sys.executable, "-c", f"from tests.benchmarks.test_memory import *; train_wide({steps})"]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        return float(done.stdout.split()[-1])
+
+    idle, few = peak(0), benchmark.pedantic(peak, args=(2,), rounds=1)
+    more = peak(4)
+    needed = 4 * (3 * (2 * 131_072 * 512 + 131_072) + 4_096 * 512)
+    benchmark.extra_info.update({"idle": idle, "peak": few, "needed": needed})
+    sizes = [f"{size / 2**30:.2f} GiB" for size in (few, needed, idle)]
+    print("\npeak {}, weights, moments and batch {}, interpreter {}".format(*sizes))
+    assert few - idle < 1.3 * needed
+    assert more == pytest.approx(few, rel=0.05)
 
 
 def examples_of_a_million_tokens() -> None:

@@ -12,14 +12,13 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from baselines.topk_sae.gradients import objective
-from baselines.topk_sae.training import Settings, Trainer
 from benchmark.execution import featurizers
 from benchmark.execution.contract import Executor
 from benchmark.execution.featurizers import Job
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkServer
 from benchmark.method import ROOT
-from tests.baselines.test_topk_sae import MANIFEST, Recorded, dense_loss, parameters
+from tests.baselines.test_topk_sae import MANIFEST, dense_loss, parameters
 
 N_TOKENS, D_MODEL, CHUNK = 65_536, 64, 8_192
 
@@ -79,9 +78,3 @@ def test_sparse_gradients_against_dense_autograd(
     ratio = median_seconds(dense) / median_seconds(lambda: objective(found, x, k, None, 0.0))
     benchmark.extra_info["times_faster"] = ratio
     print(f"\nd {d_model}, n {n_latents}, k {k}: {ratio:.1f} times as fast as dense autograd")
-
-
-def test_training_step(benchmark: BenchmarkFixture) -> None:
-    x = torch.randn(1024, 128)
-    trainer = Trainer(Settings(**MANIFEST["settings"]), Recorded(x.repeat(100, 1)), 0)
-    benchmark(trainer.step, x)
