@@ -18,7 +18,7 @@ class OneDNNLinear(torch.nn.Linear):
 
 def use_onednn(model: torch.nn.Module) -> None:
     """Turn the plain linear layers of a model into `OneDNNLinear`, where this build of torch has oneDNN."""
-    if torch.backends.mkldnn.is_available():
+    if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         for module in model.modules():
             if type(module) is torch.nn.Linear:
                 module.__class__ = OneDNNLinear
