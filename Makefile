@@ -10,6 +10,9 @@ PYTHON ?=
 
 # Harness and worker take turns on the same cores: threads that spin while they wait would take them from each other.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Freed memory stays with the process: the next batch's tensors would fault the same pages in again.
+export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
+export MALLOC_MMAP_THRESHOLD_ ?= 67108864
 
 ifeq ($(PYTHON),)
   PY := .venv/bin/python
@@ -18,7 +21,7 @@ else
   PY := $(PYTHON)
   SETUP :=
 endif
-BASE := $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+BASE_PYTHON := $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 
 .PHONY: help bench plan test publish leaderboard benchmark benchmark-compare validate-statistics
 
@@ -68,10 +71,10 @@ validate-statistics: $(SETUP)
 	@$(PY) -m benchmark.studies.statistics --write
 
 .venv/.installed: pyproject.toml constraints.txt
-	@$(BASE) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, found $$($(BASE) --version): install it or pass PYTHON=/path/to/python" >&2; exit 2; }
-	@$(BASE) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: this Python cannot make virtual environments: install its venv package (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, found $$($(BASE_PYTHON) --version): install it or pass PYTHON=/path/to/python" >&2; exit 2; }
+	@$(BASE_PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: this Python cannot make virtual environments: install its venv package (Debian: apt-get install python3-venv)" >&2; exit 2; }
 	@echo "setting up .venv from constraints.txt: once, a few minutes"
-	@$(BASE) -m venv .venv
+	@$(BASE_PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch .venv/.installed
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -111,3 +113,12 @@ def test_every_direct_dependency_is_pinned() -> None:
     }
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     assert {name.lower().replace("_", "-").partition("[")[0] for name in wanted} <= pinned
+
+
+def test_make_compares_with_a_commit_and_sets_up_with_a_python() -> None:
+    def planned(*arguments: str) -> str:
+        return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert '"HEAD~1"' in planned("benchmark-compare", f"PYTHON={sys.executable}")
+    assert "-m venv" in planned("--always-make", ".venv/.installed", "BASE=HEAD~3")
+    assert "HEAD~3" not in planned("--always-make", ".venv/.installed", "BASE=HEAD~3")
