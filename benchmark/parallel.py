@@ -5,12 +5,11 @@ Small networks leave most of a second core idle: two processes of one thread get
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import forkserver, get_context, parent_process
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +18,7 @@ from benchmark.reporting import quiet_libraries
 
 Result = TypeVar("Result")
 GIB_PER_JOB = 4
+_CONTEXT = get_context("forkserver")
 
 
 def jobs_for(device: torch.device, groups: int) -> int:
@@ -29,11 +29,16 @@ def jobs_for(device: torch.device, groups: int) -> int:
     return max(1, min(torch.get_num_threads(), memory // GIB_PER_JOB, groups))
 
 
+def warm_up(module: str) -> None:
+    """Have what the calls of `spread` need imported, once for all processes, while this one goes on."""
+    _CONTEXT.set_forkserver_preload([module])
+    forkserver.ensure_running()
+
+
 def spread(jobs: int, call: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
     """Results of `call` on each tuple of arguments, as they come; an exception ends it."""
     threads = max(1, torch.get_num_threads() // jobs)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(threads, os.getpid()))
+    pool = ProcessPoolExecutor(jobs, mp_context=_CONTEXT, initializer=_begin, initargs=(threads,))
     with pool:
         futures = [pool.submit(call, *each) for each in arguments]
         try:
@@ -44,14 +49,15 @@ def spread(jobs: int, call: Callable[..., Result], arguments: Sequence[tuple[Any
                 future.cancel()
 
 
-def _begin(threads: int, parent: int) -> None:
+def _begin(threads: int) -> None:
     torch.set_num_threads(threads)
     quiet_libraries()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """A killed parent leaves nobody to report to: end at once, as the cells in flight are lost anyway."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

@@ -5,6 +5,7 @@ plan -> blocks -> groups, in turn or side by side: variant -> gate -> hidden dat
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -68,6 +69,8 @@ def run(
     store.check()
     with store.locked(), closing(ISOLATION[isolation]()) as executor:
         planned = plan.make(suite, method, rows, store, download=True)
+        if planned.pending and jobs != 1:
+            parallel.warm_up(__name__)
         d_model = pythia.config(next(iter(planned.replicates.values())).trained).hidden_size
         joint = _check_settings(method, rows, d_model, executor, store)
         judging = Judging(suite.judge, store.root / "transcripts", replay)
@@ -143,9 +146,15 @@ def _apart(  # noqa: PLR0917  everything that a process of its own needs
 ) -> list[Record]:
     """One group in this process, which shares nothing with the run's but the results folder."""
     store, reporter = Store(folder), Silent()
-    with closing(ISOLATION[isolation]()) as executor:
-        blocks = _blocks(planned, store, reporter)
-        return list(run_group(Context(planned, store, executor, blocks, track, reporter, joint), group, members))
+    blocks = _blocks(planned, store, reporter)
+    context = Context(planned, store, _executor(isolation), blocks, track, reporter, joint)
+    return list(run_group(context, group, members))
+
+
+@functools.cache
+def _executor(isolation: str) -> Executor:
+    """The executor of this process, which ends with it."""
+    return ISOLATION[isolation]()
 
 
 def _join(context: Context) -> None:
