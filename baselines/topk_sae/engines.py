@@ -56,8 +56,9 @@ def encode(parameters: Parameters, x: Float[Tensor, "token d_model"], k: int) ->
     """Codes in float32, pre-activations a slice of tokens at a time; a latent that is not active has value 0."""
     if x.device.type != "cpu":
         size = max(1, gradients.SLICE_ELEMENTS // len(parameters.encoder))
-        parts = [gradients.top_codes(gradients.pre_activations(parameters, part), k) for part in x.split(size)]
-        return Codes(*(torch.cat(some) for some in zip(*parts, strict=True)))
+        return gradients.joined(
+            [gradients.top_codes(gradients.pre_activations(parameters, part), k) for part in x.split(size)]
+        )
     kernels.use_threads(torch.get_num_threads())
     indices, values = np.zeros((len(x), k), np.int32), []
     for rows, pre in _slices(parameters.encoder, parameters.encoder_bias, x - parameters.bias):
@@ -100,8 +101,8 @@ class FusedEngine:
         self.parameters = Parameters(*(parameter.contiguous() for parameter in parameters))
         self.k, self.auxk_coefficient, self.dtype = k, auxk_coefficient, dtype
         self.steps = 0
-        self._rows = _rows(self.parameters)
         self._moments = [Parameters(*map(torch.zeros_like, self.parameters)) for _ in BETAS]
+        self._rows, *self._moment_rows = map(_rows, (self.parameters, *self._moments))
 
     def step(self, x: Float[Tensor, "token d_model"], dead: Bool[Tensor, " latent"] | None, rate: float) -> Step:
         kernels.use_threads(torch.get_num_threads())
@@ -157,9 +158,8 @@ class FusedEngine:
         corrected = [1 - beta**self.steps for beta in BETAS]
         rates = Rates(*map(np.float32, (rate / corrected[0], *BETAS, 1 / math.sqrt(corrected[1]), EPSILON)))
         to_bias = np.empty((kernels.BLOCKS, x.shape[1]))
-        first, second = (_rows(moment) for moment in self._moments)
         back = Backward(x, upstream, values, scores, found[0].indices.shape[1], starts, entries)
-        kernels.update(back, self._rows, first, second, rates, to_bias)
+        kernels.update(back, self._rows, *self._moment_rows, rates, to_bias)
         gradient = (_column_sums(upstream[0])[0] - to_bias.sum(axis=0)).astype(np.float32)
         bias, *moments = (part.bias.numpy() for part in (self.parameters, *self._moments))
         kernels.adam(bias, gradient, *moments, rates)

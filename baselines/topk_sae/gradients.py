@@ -7,6 +7,7 @@ passes touch the k active latents of a token; no dense (token, latent) gradient 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -117,7 +118,7 @@ def _select(
         main.append(top_codes(pre, nominees(k, dtype, len(low.encoder))))
         if dead is not None and aux_k:
             aux.append(top_codes(pre.masked_fill_(~dead, -torch.inf), aux_k))
-    return _exact(parameters, x, _joined(main), k), _exact(parameters, x, _joined(aux), aux_k) if aux else NO_CODES
+    return _exact(parameters, x, joined(main), k), _exact(parameters, x, joined(aux), aux_k) if aux else NO_CODES
 
 
 def _exact(parameters: Parameters, x: Float[Tensor, "token d_model"], codes: Codes, k: int) -> Codes:
@@ -129,7 +130,8 @@ def _exact(parameters: Parameters, x: Float[Tensor, "token d_model"], codes: Cod
     return Codes(best, codes.indices.gather(1, place))
 
 
-def _joined(parts: list[Codes]) -> Codes:
+def joined(parts: Sequence[Codes]) -> Codes:
+    """Codes of consecutive tokens, together."""
     return Codes(torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts]))
 
 

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from baselines.topk_sae.engines import Engine, engine
-from baselines.topk_sae.gradients import Parameters
+from baselines.topk_sae.engines import Engine, encode, engine
+from baselines.topk_sae.gradients import Parameters, combine
 from benchmark.api import ActivationStream
 
 
@@ -68,14 +68,22 @@ class Trainer:
         return Parameters(encoder, encoder_bias * self.scale, decoder, bias * self.scale)
 
     def initial(self, batch: Float[Tensor, "token d_model"]) -> Parameters:
-        """Encoder and decoder the same random directions, the bias the first batch's mean; sets the scale."""
+        """Encoder and decoder the same random directions, the bias the first batch's mean; sets the scale.
+
+        The encoder's rows have the one length with which the first batch is reconstructed best: rows of length 1 say
+        far too much where many latents are active in few dimensions, and the first steps would go on taking it back.
+        """
         mean = batch.mean(dim=0)
         if self.settings.unit_scale:
             self.scale = (batch - mean).double().square().mean().sqrt().clamp(min=1e-12).float()
         draw = torch.randn(self.n_latents, batch.shape[1], generator=self.generator)
         decoder = torch.nn.functional.normalize(draw, dim=1).to(batch.device)
         zeros = torch.zeros(self.n_latents, device=batch.device)
-        return Parameters(decoder.clone(), zeros, decoder, mean / self.scale)
+        start = Parameters(decoder.clone(), zeros, decoder, mean / self.scale)
+        codes = encode(start, batch / self.scale, self.settings.k)
+        total = combine(*codes, decoder).square().sum()
+        start.encoder.mul_(torch.where(total > 0, codes.values.square().sum() / total, 1.0))
+        return start
 
 
 def schedule(progress: float, settings: Settings) -> float:

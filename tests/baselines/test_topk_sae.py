@@ -161,10 +161,35 @@ def test_the_fused_step_is_the_same_step(dead: Tensor | None) -> None:
 
 
 def test_a_last_batch_of_one_token_does_no_harm() -> None:
-    x = activations(129)
-    whole, without = (TopKSAE(**SMALL).fit(Recorded(part), seed=0) for part in (x, x[:128]))
-    assert all(value.isfinite().all() for value in whole.parameters)
-    torch.testing.assert_close(whole.parameters.decoder, without.parameters.decoder, rtol=0, atol=0.05)
+    x, trainer = activations(129), Trainer(Settings(**SMALL), Recorded(activations(129)), seed=0)
+    trainer.step(x[:128])
+    assert trainer.engine is not None
+    before = [value.clone() for value in trainer.engine.parameters]
+    assert trainer.step(x[128:]).isnan()
+    assert all(torch.equal(value, old) for value, old in zip(trainer.engine.parameters, before, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_first_rows_have_the_length_that_reconstructs_the_first_batch_best(seed: int) -> None:
+    x, settings = activations(2_048, seed=seed), Settings(**SMALL)
+    start = Trainer(settings, Recorded(x), seed).initial(x[:128])
+    lengths = start.encoder.norm(dim=1)
+    torch.testing.assert_close(start.encoder, lengths[:, None] * start.decoder)
+    torch.testing.assert_close(lengths, lengths[:1].expand(len(lengths)))
+
+    def fvu(factor: float) -> float:
+        trainer = Trainer(settings, Recorded(x), seed)
+        trainer.initial(x[:128])
+        changed = start._replace(encoder=start.encoder * factor)
+        return float(objective(changed, x[:128] / trainer.scale, settings.k, None, 0.0).fvu)
+
+    best = fvu(1.0)
+    assert all(fvu(factor) > best for factor in (0.5, 0.9, 1.1, 2.0))
+
+
+def test_a_first_batch_without_variance_has_rows_of_length_one() -> None:
+    start = Trainer(Settings(**SMALL), Recorded(torch.ones(128, 16)), 0).initial(torch.ones(128, 16))
+    torch.testing.assert_close(start.encoder, start.decoder)
 
 
 def fvu_of(made: type[FusedEngine] | type[TorchEngine], dtype: torch.dtype, seed: int) -> float:
