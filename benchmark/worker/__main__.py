@@ -26,11 +26,6 @@ import torch._dynamo  # noqa: F401  torch.optim imports it on first use, which c
 from benchmark.worker import frames
 from benchmark.worker.session import Session
 
-with suppress(ImportError):
-    import numba
-
-    numba.njit("int64(int64)")(lambda number: number)  # loads the compiler, a second in every worker that uses it
-
 _PR_SET_PDEATHSIG = 1
 
 
