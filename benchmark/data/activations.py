@@ -27,7 +27,7 @@ from benchmark.suite import Stream
 
 CHUNK_TOKENS = 8192
 FORWARD_TOKENS, ACCELERATOR_TOKENS = 2_048, 16_384
-WINDOW_POSITIONS = 65_536
+WINDOW_POSITIONS, WINDOW_BYTES = 65_536, 96 << 20
 RING_SLACK = 4
 VERSION = 4
 Progress = Callable[[int, int], None]
@@ -80,7 +80,8 @@ def token_rows(blocks: Blocks, rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def forward(network: Network, blocks: Blocks, split: str, layers: Sequence[int]) -> Iterator[Read]:
     """Activations of a split, a window of blocks at a time; within it blocks of like length share a forward."""
-    window = max(1, WINDOW_POSITIONS // blocks.tokens.shape[1])
+    positions = min(WINDOW_POSITIONS, WINDOW_BYTES // (4 * network.d_model * len(layers)))
+    window = max(1, positions // blocks.tokens.shape[1])
     for start in range(0, len(blocks.lengths), window):
         rows = np.arange(start, min(start + window, len(blocks.lengths)))
         part = Blocks(blocks.tokens[rows], blocks.lengths[rows], blocks.documents[rows], blocks.data_hash)

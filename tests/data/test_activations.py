@@ -38,6 +38,7 @@ def network(subjects: Path) -> Network:
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activations, "CHUNK_TOKENS", CHUNK)
     monkeypatch.setattr(activations, "FORWARD_TOKENS", 512)
+    monkeypatch.setattr(activations, "WINDOW_POSITIONS", 1_024)
 
 
 def store(network: Network, blocks: Blocks, folder: Path, **options: object) -> ChunkStore:
@@ -128,3 +129,16 @@ def test_control_noise_repeats_when_the_forward_runs_again(network: Network, blo
     first, second = (torch.cat(list(stream(streamed, 1).batches(100))) for _ in range(2))
     assert streamed.forwards == 2
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("WINDOW_POSITIONS", 1 << 20), ("WINDOW_BYTES", 1)])
+@pytest.mark.parametrize("variant", ["trained", "noise-embeddings"])
+def test_windows_say_only_who_shares_a_forward(
+    network: Network, blocks: Blocks, monkeypatch: pytest.MonkeyPatch, variant: str, limit: str, value: int
+) -> None:
+    chosen = nulls.build(variant, network.model, nulls.tensor_rng(variant, "t", 0))
+    (some,), (first,) = activations.collect(chosen, blocks, "fit", [1])
+    monkeypatch.setattr(activations, limit, value)
+    (other,), (other_first,) = activations.collect(chosen, blocks, "fit", [1])
+    torch.testing.assert_close(some, other, rtol=0, atol=1e-5)
+    torch.testing.assert_close(first, other_first, rtol=0, atol=1e-5)
