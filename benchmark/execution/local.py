@@ -86,11 +86,15 @@ class ForkServer:
     isolation = "process"
 
     def __init__(self, python: str = sys.executable) -> None:
+        self._python = python
+        self._launch()
+
+    def _launch(self) -> None:
         self._ended: dict[int, int | None] = {}
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [python, "-m", "benchmark.worker", str(theirs.fileno())],
+                [self._python, "-m", "benchmark.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -99,12 +103,18 @@ class ForkServer:
             )
 
     def start(self, chunks: Chunks, log: Path) -> ForkedWorker:
+        """A fresh worker; a server that is gone costs the worker it had, and not the next one."""
+        if self._process.poll() is not None:
+            self._control.close()
+            self._launch()
         log.parent.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         with theirs:
             request = json.dumps({"op": "fork", "log": str(log)}).encode()
             socket.send_fds(self._control, [request], [theirs.fileno()])
-            return ForkedWorker(self, ours, int(self._answer()["pid"]), chunks, log)
+            pid = int(self._answer()["pid"])
+            self._ended.pop(pid, None)
+            return ForkedWorker(self, ours, pid, chunks, log)
 
     def wait(self, pid: int) -> int | None:
         """How a worker ended, negative for a signal; None when the server is gone."""

@@ -161,6 +161,18 @@ def test_a_dying_method_is_an_error_and_the_next_worker_is_fine(
     again.close()
 
 
+def test_a_server_that_is_gone_costs_one_worker(server: ForkServer, method: Path, chunks: Path) -> None:
+    worker = start(server, method)
+    os.kill(server._process.pid, signal.SIGKILL)
+    server._process.wait()
+    with pytest.raises(MethodError):
+        fit(worker)
+    worker.close()
+    again = start(server, method)
+    fit(again)
+    again.close()
+
+
 def test_prints_go_to_the_log_and_quiet_logs_are_removed(server: ForkServer, method: Path, chunks: Path) -> None:
     worker = start(server, method)
     worker.close()
