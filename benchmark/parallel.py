@@ -6,19 +6,20 @@ Small networks leave most of a second core idle: two processes of one thread get
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from benchmark.reporting import quiet_libraries
 
 Result = TypeVar("Result")
 GIB_PER_JOB = 4
-_CONTEXT = get_context("forkserver")
 
 
 def jobs_for(device: torch.device, groups: int) -> int:
@@ -29,27 +30,34 @@ def jobs_for(device: torch.device, groups: int) -> int:
     return max(1, min(torch.get_num_threads(), memory // GIB_PER_JOB, groups))
 
 
-def warm_up(module: str) -> None:
-    """Have what the calls of `spread` need imported, once for all processes, while this one goes on."""
-    _CONTEXT.set_forkserver_preload([module])
-    forkserver.ensure_running()
-
-
 def spread(jobs: int, call: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-    """Results of `call` on each tuple of arguments, as they come; an exception ends it."""
+    """Results of `call` on each tuple of arguments, as they come.
+
+    An exception of a call ends it once the others in progress are through; Ctrl-C ends them, too.
+    """
     threads = max(1, torch.get_num_threads() // jobs)
-    pool = ProcessPoolExecutor(jobs, mp_context=_CONTEXT, initializer=_begin, initargs=(threads,))
-    with pool:
-        futures = [pool.submit(call, *each) for each in arguments]
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin, initargs=(threads,)) as pool:
+        futures = [pool.submit(_alone, call, *each) for each in arguments]
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except (KeyboardInterrupt, GeneratorExit):
+            for child in active_children():
+                child.terminate()
+            raise
         finally:
             for future in futures:
                 future.cancel()
 
 
+def _alone(call: Callable[..., Result], *arguments: Any) -> Result:
+    """The call with its share of threads in every library: BLAS and OpenMP would take all cores, and spin on them."""
+    with threadpool_limits(torch.get_num_threads()):
+        return call(*arguments)
+
+
 def _begin(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     quiet_libraries()
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -69,8 +69,6 @@ def run(
     store.check()
     with store.locked(), closing(ISOLATION[isolation]()) as executor:
         planned = plan.make(suite, method, rows, store, download=True)
-        if planned.pending and jobs != 1:
-            parallel.warm_up(__name__)
         d_model = pythia.config(next(iter(planned.replicates.values())).trained).hidden_size
         joint = _check_settings(method, rows, d_model, executor, store)
         judging = Judging(suite.judge, store.root / "transcripts", replay)
