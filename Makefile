@@ -12,7 +12,7 @@ PYTHON ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 # Freed memory stays with the process: the next batch's tensors would fault the same pages in again.
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
-export MALLOC_MMAP_THRESHOLD_ ?= 67108864
+export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 
 ifeq ($(PYTHON),)
   PY := .venv/bin/python

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -117,7 +118,8 @@ def test_every_direct_dependency_is_pinned() -> None:
 
 def test_make_compares_with_a_commit_and_sets_up_with_a_python() -> None:
     def planned(*arguments: str) -> str:
-        return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        command, clean = ["make", "-n", *arguments], {"PATH": os.environ["PATH"]}
+        return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True).stdout
 
     assert '"HEAD~1"' in planned("benchmark-compare", f"PYTHON={sys.executable}")
     assert "-m venv" in planned("--always-make", ".venv/.installed", "BASE=HEAD~3")
