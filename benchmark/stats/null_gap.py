@@ -67,12 +67,11 @@ def gap(d: Replicates, *, alpha: float = ALPHA) -> Gap | None:
         t = float(np.sign(mean)) * float("inf") if mean else 0.0
         p = 0.0 if mean > 0 else 1.0 if mean < 0 else 0.5
         return Gap(mean, (mean, mean), mean, t, p, _sign_flip(d), m)
-    test = stats.ttest_1samp(d, 0.0, alternative="greater")
-    low, high = stats.ttest_1samp(d, 0.0).confidence_interval(1 - alpha)
-    lower = test.confidence_interval(1 - alpha).low
-    return Gap(
-        mean, (float(low), float(high)), float(lower), float(test.statistic), float(test.pvalue), _sign_flip(d), m
-    )
+    test = stats.ttest_1samp(d, 0.0)
+    low, high = test.confidence_interval(1 - alpha)
+    lower = test.confidence_interval(1 - 2 * alpha).low
+    p = float(test.pvalue) / 2 if test.statistic > 0 else 1 - float(test.pvalue) / 2
+    return Gap(mean, (float(low), float(high)), float(lower), float(test.statistic), p, _sign_flip(d), m)
 
 
 def worst(gaps: Mapping[str, Gap]) -> WorstGap:
