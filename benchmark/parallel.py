@@ -14,7 +14,6 @@ from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from benchmark.reporting import quiet_libraries
 
@@ -37,7 +36,7 @@ def spread(jobs: int, call: Callable[..., Result], arguments: Sequence[tuple[Any
     """
     threads = max(1, torch.get_num_threads() // jobs)
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin, initargs=(threads,)) as pool:
-        futures = [pool.submit(_alone, call, *each) for each in arguments]
+        futures = [pool.submit(call, *each) for each in arguments]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -48,12 +47,6 @@ def spread(jobs: int, call: Callable[..., Result], arguments: Sequence[tuple[Any
         finally:
             for future in futures:
                 future.cancel()
-
-
-def _alone(call: Callable[..., Result], *arguments: Any) -> Result:
-    """The call with its share of threads in every library: BLAS and OpenMP would take all cores, and spin on them."""
-    with threadpool_limits(torch.get_num_threads()):
-        return call(*arguments)
 
 
 def _begin(threads: int) -> None:

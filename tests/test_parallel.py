@@ -11,8 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
-from threadpoolctl import threadpool_info
 
 from benchmark import parallel
 
@@ -36,15 +34,6 @@ def join(*parts: str) -> str:
     if "bad" in parts:
         raise ValueError("bad part")
     return " ".join(parts)
-
-
-def threads() -> set[int]:
-    """Threads of every library's pool in this process."""
-    return {int(pool["num_threads"]) for pool in threadpool_info()}
-
-
-def test_calls_share_the_cores_in_every_library() -> None:
-    assert next(parallel.spread(torch.get_num_threads(), threads, [()])) == {1}
 
 
 def test_results_come_and_an_exception_ends_it() -> None:

@@ -17,6 +17,7 @@ import pytest
 import tomli_w
 import torch
 from safetensors.torch import load_file, save_file
+from threadpoolctl import threadpool_info
 
 from benchmark import keyed, pipeline, plan, registry
 from benchmark import method as methods
@@ -120,6 +121,29 @@ def test_without_isolation_the_numbers_are_the_same(done: dict[str, Any], tmp_pa
     found = values(tmp_path)
     assert len(found) == 8
     assert all(found[key] == expected[key] for key in found)
+
+
+class Watching(Silent):
+    """Keeps how many threads BLAS has while a group is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def step(self, text: str, done: int, total: int) -> None:
+        if "scoring" in text:
+            self.threads |= blas_threads()
+
+
+def blas_threads() -> set[int]:
+    return {int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_blas_has_one_thread_in_a_group_and_its_own_again_after(done: dict[str, Any], tmp_path: Path) -> None:
+    before, watching = blas_threads(), Watching()
+    run(Suite.model_validate(done["settings"] | {"variants": ["trained"]}), tmp_path, watching, "none")
+    assert watching.threads == {1}
+    assert blas_threads() == before
 
 
 def test_streamed_activations_give_the_same_numbers(done: dict[str, Any], tmp_path: Path) -> None:
