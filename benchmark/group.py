@@ -125,7 +125,7 @@ def _group_data(context: Context, group: Group) -> GroupData:
         lambda text: context.reporter.step(f"{group.variant}: {text}", 0, 0),
     )
     layers = [layer_of(hookpoint) for hookpoint in suite.hookpoints]
-    name = keyed.short("spool", gate["weight_hash"], blocks["fit"].data_hash, layers, suite.stream.dtype)
+    name = keyed.short("spool", group.subject, group.replicate, str(group.variant))
     chunks = ChunkStore(
         context.store.root / "spool" / name,
         network,

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_info
 from benchmark import keyed, pipeline, plan, registry
 from benchmark import method as methods
 from benchmark.cell import Group
+from benchmark.data.activations import ChunkStore
 from benchmark.group import variant_of
 from benchmark.method import Method
 from benchmark.models import parameters, pythia
@@ -227,6 +228,22 @@ def test_kill_and_resume_gives_the_same_numbers(done: dict[str, Any], tmp_path: 
             assert close(value, expected[key][name], rel=1e-9 if jobs == "1" else 1e-3), name
     assert not list((runs / "spool").glob("*"))
     assert not list(runs.rglob("*.tmp"))
+
+
+def test_groups_that_may_run_side_by_side_never_share_chunk_files(
+    done: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: Silent
+) -> None:
+    folders = []
+
+    class Seen(ChunkStore):
+        def __init__(self, folder: Path, *others: Any, **named: Any) -> None:
+            folders.append(folder)
+            super().__init__(folder, *others, **named)
+
+    monkeypatch.setattr("benchmark.group.ChunkStore", Seen)
+    variants = ["trained", registry.CONTROL]  # of the same weights
+    run(Suite.model_validate(done["settings"] | {"variants": variants}), tmp_path / "runs", silent, "none")
+    assert len(set(folders)) == len(folders) == 4
 
 
 def test_a_failure_beside_others_is_told(done: dict[str, Any], tmp_path: Path, silent: Silent) -> None:
