@@ -214,12 +214,7 @@ def _score(context: Context, data: GroupData, item: Planned, featurizer: RemoteF
 def _failed(context: Context, item: Planned, error: Exception) -> Record:
     record = provenance.failure(context.plan, item, error, context.executor.isolation)
     context.store.put(record)
-    context.reporter.say(sentence(record))
     return record
-
-
-def sentence(record: Record) -> str:
-    return f"failed: {record.where.variant} at {record.where.hookpoint}: {record.error}"
 
 
 def _open(context: Context, chunks: Chunks, name: str) -> Worker:

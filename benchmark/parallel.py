@@ -1,6 +1,7 @@
-"""Calls in processes of their own, side by side, each with its share of the cores.
+"""Calls side by side, in this process and others, each with its share of the cores.
 
-Small networks leave most of a second core idle: two processes of one thread get through more than one of two.
+Small networks leave most of a second core idle: two processes of one thread get through more than one of two. This
+process takes its turns, too: another one would first have to import everything.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing import active_children, get_context, parent_process
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import torch
@@ -29,24 +33,55 @@ def jobs_for(device: torch.device, groups: int) -> int:
     return max(1, min(torch.get_num_threads(), memory // GIB_PER_JOB, groups))
 
 
-def spread(jobs: int, call: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-    """Results of `call` on each tuple of arguments, as they come.
+def spread(
+    jobs: int, here: Callable[..., Result], apart: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]
+) -> Iterator[Result]:
+    """Results of each tuple of arguments, as they come: of `here` in this process, of `apart` in `jobs - 1` others.
 
-    An exception of a call ends it once the others in progress are through; Ctrl-C ends them, too.
+    Whoever is through takes the next tuple. An exception of a call ends it once the others in progress are through;
+    Ctrl-C ends them, too.
     """
+    waiting, finished = deque(arguments), SimpleQueue[Future[Result]]()
     threads = max(1, torch.get_num_threads() // jobs)
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin, initargs=(threads,)) as pool:
-        futures = [pool.submit(call, *each) for each in arguments]
+    others = ProcessPoolExecutor(jobs - 1, get_context("spawn"), initializer=_begin, initargs=(threads,))
+    with _threads(threads), others as pool:
+
+        def begin() -> None:
+            with suppress(IndexError):
+                pool.submit(apart, *waiting.popleft()).add_done_callback(end)
+
+        def end(future: Future[Result]) -> None:
+            if future.exception() is None:
+                begin()
+            finished.put(future)
+
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            for _ in range(jobs - 1):
+                begin()
+            for _ in arguments:
+                own = None
+                if finished.empty():
+                    with suppress(IndexError):
+                        own = waiting.popleft()
+                yield finished.get().result() if own is None else here(*own)
         except (KeyboardInterrupt, GeneratorExit):
+            waiting.clear()
             for child in active_children():
                 child.terminate()
             raise
         finally:
-            for future in futures:
-                future.cancel()
+            waiting.clear()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """torch on this many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _begin(threads: int) -> None:

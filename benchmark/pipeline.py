@@ -5,9 +5,9 @@ plan -> blocks -> groups, in turn or side by side: variant -> gate -> hidden dat
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from benchmark.errors import BadInput
 from benchmark.execution.contract import Executor, MethodError
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkServer
-from benchmark.group import Context, ids_of, opening, run_group, sentence
+from benchmark.group import Context, ids_of, opening, run_group
 from benchmark.judges.open import Judging
 from benchmark.method import Method, Row
 from benchmark.models import pythia
@@ -108,8 +108,12 @@ def _run_groups(context: Context, jobs: int | None) -> Outcome:
     groups = [(group, [planned[cell.opaque] for cell in members]) for group, members in grouped(pending)]
     alone = context.track.judging.asks_a_model
     side_by_side = jobs or (1 if alone else parallel.jobs_for(context.plan.device, len(groups)))
-    for record in _in_processes(context, groups, side_by_side) if side_by_side > 1 else _in_turn(context, groups):
+    records = _side_by_side(context, groups, side_by_side) if side_by_side > 1 else _in_turn(context, groups)
+    for record in records:
         failed = [record] if record.status == "failed" else []
+        if failed:
+            where = record.where
+            context.reporter.say(f"failed: {where.variant} at {where.hookpoint}: {record.error}")
         for name, value in record.counts.items():
             if name.startswith("judge_"):
                 outcome.judge[name] = outcome.judge.get(name, 0) + value
@@ -124,13 +128,15 @@ def _in_turn(context: Context, groups: list[tuple[Group, list[Planned]]]) -> Ite
         yield from run_group(context, group, members)
 
 
-def _in_processes(context: Context, groups: list[tuple[Group, list[Planned]]], jobs: int) -> Iterator[Record]:
-    shared = (context.plan, context.track, context.joint, context.store.root, context.executor.isolation)
-    for records in parallel.spread(jobs, _apart, [(*shared, *group) for group in groups]):
-        for record in records:
-            if record.status == "failed":
-                context.reporter.say(sentence(record))
-            yield record
+def _side_by_side(context: Context, groups: list[tuple[Group, list[Planned]]], jobs: int) -> Iterator[Record]:
+    here = partial(_all_of, context)
+    apart = partial(_apart, context.plan, context.track, context.joint, context.store.root, context.executor.isolation)
+    for records in parallel.spread(jobs, here, apart, groups):
+        yield from records
+
+
+def _all_of(context: Context, group: Group, members: list[Planned]) -> list[Record]:
+    return list(run_group(context, group, members))
 
 
 def _apart(  # noqa: PLR0917  everything that a process of its own needs
@@ -145,11 +151,10 @@ def _apart(  # noqa: PLR0917  everything that a process of its own needs
     """One group in this process, which shares nothing with the run's but the results folder."""
     store, reporter = Store(folder), Silent()
     blocks = _blocks(planned, store, reporter)
-    context = Context(planned, store, _executor(isolation), blocks, track, reporter, joint)
-    return list(run_group(context, group, members))
+    return _all_of(Context(planned, store, _executor(isolation), blocks, track, reporter, joint), group, members)
 
 
-@functools.cache
+@cache
 def _executor(isolation: str) -> Executor:
     """The executor of this process, which ends with it."""
     return ISOLATION[isolation]()
