@@ -65,7 +65,7 @@ def _tables(frame: pd.DataFrame, suite: str, name: str) -> dict[str, pd.DataFram
     if any(Variant.parse(variant).draw is not None for variant in part["variant"].unique()):
         raise BadInput(f"suite {suite} is in case mode, with one checkpoint: there are no replicates to compare over")
     return {
-        str(metric): per_replicate(lines)
-        for metric, lines in part.groupby("metric")
-        if registry.HIGHER_IS_BETTER.get(str(metric)) is not None and metric not in (*registry.JOINS, *registry.LADDER)
+        metric: table
+        for (*_, metric), table in per_replicate(part).items()
+        if registry.HIGHER_IS_BETTER.get(metric) is not None and metric not in (*registry.JOINS, *registry.LADDER)
     }

@@ -18,7 +18,6 @@ from leaderboard import gates
 from leaderboard.compare import to_worst
 from leaderboard.gates import Gate
 from leaderboard.standings import (
-    OWN_KEYS,
     Claim,
     Score,
     case,
@@ -96,12 +95,10 @@ def entries(records: Sequence[Record]) -> list[Entry]:
     own: dict[tuple[str, ...], list[Record]] = {}
     for record in scored:
         own.setdefault(key_of(record), []).append(record)
-    found: dict[tuple[str, ...], _Own] = {}
-    for key, part in frame.groupby(OWN_KEYS, sort=True):
-        named = tuple(map(str, key if isinstance(key, tuple) else (key,)))
-        frames = {str(metric): per_replicate(lines) for metric, lines in part.groupby("metric")}
-        if HEADLINE in frames:
-            found[named] = _Own(frames, own[named])
+    frames: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}
+    for (*key, metric), table in per_replicate(frame).items():
+        frames.setdefault(tuple(key), {})[metric] = table
+    found = {key: _Own(scored, own[key]) for key, scored in frames.items() if HEADLINE in scored}
     listed: list[Entry] = []
     for _, group in itertools.groupby(found, key=lambda key: key[:2]):
         listed += _ranked([_entry(key, found) for key in group], found)

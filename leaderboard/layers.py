@@ -15,7 +15,7 @@ from benchmark.stats.effect import superiority
 from benchmark.stats.multiplicity import band
 from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL, Gap, gap
 from leaderboard.resolved import Tables, asked
-from leaderboard.standings import OWN_KEYS, differences, key_of, long, natural, per_replicate
+from leaderboard.standings import differences, key_of, long, natural, per_replicate
 
 HEADLINE = registry.HEADLINE
 Stratum = tuple[int, int, str]
@@ -43,14 +43,14 @@ def layers(records: Sequence[Record], tables: Tables) -> list[Layers]:
     """Of every entry and null with paired replicates."""
     scored = [record for record in records if record.status == "scored" and HEADLINE in record.metrics]
     frame, latents = long(scored), _latents(scored, tables)
+    entries: dict[tuple[str, str, str, str], dict[str, dict[str, pd.Series]]] = {}
+    for hookpoint, lines in frame[frame["metric"] == HEADLINE].groupby("hookpoint"):
+        for (suite, subject, method, label, _), table in per_replicate(lines).items():
+            entry = entries.setdefault((suite, subject, method, label), {})
+            entry[str(hookpoint)] = differences(HEADLINE, table)
     found = []
-    for key, part in frame[frame["metric"] == HEADLINE].groupby(OWN_KEYS):
-        suite, subject, method, label = map(str, key)
-        own = latents.get((suite, subject, method, label), {})
-        by_hookpoint = {
-            str(hookpoint): differences(HEADLINE, per_replicate(lines))
-            for hookpoint, lines in part.groupby("hookpoint")
-        }
+    for place, by_hookpoint in sorted(entries.items()):
+        own = latents.get(place, {})
         names = tuple(sorted(by_hookpoint, key=natural))
         for null in registry.NULLS:
             if all(null in by_hookpoint[name] for name in names):
@@ -58,7 +58,7 @@ def layers(records: Sequence[Record], tables: Tables) -> list[Layers]:
                 if len(d):
                     around = band(d) if len(d) >= FEWEST_FOR_INTERVAL else None
                     effect = gap(_superior(own.get("trained", {}), own.get(null, {})))
-                    found.append(Layers(suite, subject, method, label, null, names, d.mean(axis=0), around, effect))
+                    found.append(Layers(*place, null, names, d.mean(axis=0), around, effect))
     return found
 
 

@@ -9,7 +9,7 @@ variant is written `null:draw`, a null's score is over its draws, and the claim 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ OWN_KEYS = ["suite", "subject", "method", "label"]
 KEYS = [*OWN_KEYS, "metric"]
 ALL = "all"
 OWN_STEP0 = "step0 (its own)"
+Key = tuple[str, str, str, str, str]
 
 
 class Score(NamedTuple):
@@ -71,12 +72,15 @@ class Row(NamedTuple):
 def rows(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[Row]:
     """All rows, in an order that depends on their keys alone; of a row's older settings only the records say."""
     frame = long(records, joins)
+    each = frame.groupby("hookpoint", sort=False)
+    over = {ALL: (per_replicate(frame), _reasons(frame))}
+    over |= {str(hookpoint): (per_replicate(lines), _reasons(lines)) for hookpoint, lines in each}
     found = []
-    for key, part in frame.groupby(KEYS, sort=True):
-        named = dict(zip(KEYS, map(str, key if isinstance(key, tuple) else (key,)), strict=True))
-        for hookpoint in [ALL, *sorted(part["hookpoint"].unique(), key=natural)]:
-            chosen = part if hookpoint == ALL else part[part["hookpoint"] == hookpoint]
-            found.append(_row(named, hookpoint, chosen))
+    for found_key, hookpoints in frame.groupby(KEYS, sort=True)["hookpoint"].unique().items():
+        key = _key(found_key)
+        for hookpoint in (ALL, *sorted(hookpoints, key=natural)):
+            scored, reasons = over[hookpoint]
+            found.append(_row(key, hookpoint, scored[key], reasons.get(key, ())))
     return found
 
 
@@ -122,20 +126,25 @@ def differences(metric: str, table: pd.DataFrame) -> dict[str, pd.Series]:
     return {name: (_sign(metric) * (table["trained"] - table[name])).dropna() for name in others}
 
 
-def _row(key: dict[str, str], hookpoint: str, part: pd.DataFrame) -> Row:
-    table = per_replicate(part)
-    found = differences(key["metric"], table)
+def _row(key: Key, hookpoint: str, table: pd.DataFrame, reasons: tuple[str, ...]) -> Row:
+    metric, found = key[-1], differences(key[-1], table)
     nulls = {name: values for name, values in found.items() if name != registry.CONTROL}
     return Row(
-        **key,
+        *key,
         hookpoint=hookpoint,
         scores=scores(table),
-        gaps={name: score(values) for name, values in (_to_draws(key["metric"], table) or nulls).items()},
-        reasons=tuple(sorted(set(part["reason"].dropna()))),
-        claim=_claim(key["metric"], found),
-        case=case(key["metric"], table),
+        gaps={name: score(values) for name, values in (_to_draws(metric, table) or nulls).items()},
+        reasons=reasons,
+        claim=_claim(metric, found),
+        case=case(metric, table),
         draws=fewest_draws(table),
     )
+
+
+def _reasons(lines: pd.DataFrame) -> dict[Key, tuple[str, ...]]:
+    """Why values are missing, by key."""
+    given = lines.dropna(subset="reason").groupby(KEYS)["reason"]
+    return {_key(key): tuple(sorted(set(reasons))) for key, reasons in given}
 
 
 def _to_draws(metric: str, table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -166,13 +175,18 @@ def _claim(metric: str, differences: dict[str, pd.Series]) -> Claim | None:
     return Claim(gaps, lowest, verdict(d, gaps, delta=registry.delta(metric)), ratio)
 
 
-def per_replicate(part: pd.DataFrame) -> pd.DataFrame:
-    """S[replicate, variant] of one metric's lines: NaN where a cell is missing or undefined."""
-    cells = part.groupby(["variant", "replicate", "hookpoint", "method_seed"])["value"].mean()
-    wanted = part.groupby(["hookpoint", "method_seed"]).ngroups
-    grouped = cells.groupby(["variant", "replicate"])
-    means = grouped.mean().where(grouped.count() == wanted)
-    return means.unstack("variant")
+def per_replicate(lines: pd.DataFrame) -> dict[Key, pd.DataFrame]:
+    """S[replicate, variant] of every suite, subject, method, setting and metric among lines, NaN where a cell is
+    missing or undefined: over the hookpoints and method seeds that the lines have.
+    """
+    cells = lines.groupby([*KEYS, "variant", "replicate", "hookpoint", "method_seed"])["value"].mean()
+    wanted = lines.drop_duplicates([*KEYS, "hookpoint", "method_seed"]).groupby(KEYS).size()
+    replicates = cells.groupby([*KEYS, "variant", "replicate"])
+    means, defined = replicates.mean(), replicates.count()
+    keys = means.reset_index(["variant", "replicate"], drop=True).index
+    whole = defined.to_numpy() == wanted.reindex(keys).to_numpy()
+    tables = means.where(whole).groupby(KEYS)
+    return {_key(key): table.reset_index(KEYS, drop=True).unstack("variant") for key, table in tables}
 
 
 def score(values: pd.Series) -> Score:
@@ -223,6 +237,13 @@ def case(metric: str, table: pd.DataFrame) -> CaseClaim | None:
     sign = _sign(metric)
     signed = {null: sign * values for null, values in drawn.items()}
     return case_claim(sign * float(trained.iloc[0]), signed, delta=registry.delta(metric))
+
+
+def _key(found: Hashable) -> Key:
+    """What pandas gives as the key of a group."""
+    assert isinstance(found, tuple)
+    suite, subject, method, label, metric = found
+    return suite, subject, method, label, metric
 
 
 def key_of(entry: Record | Join) -> tuple[str, str, str, str]:
