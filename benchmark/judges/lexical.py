@@ -1,8 +1,9 @@
 """A judge without a model: an explanation is a weighted list of tokens, tokens before them and words nearby.
 
 Weights are log-likelihood ratios of active tokens against the corpus, smoothed by corpus frequencies; what an item's
-marked tokens sum to goes through a logistic fitted on the explainer's own examples. What this judge can tell is what
-could be said from tokens alone: a yardstick beside any language model.
+marked tokens sum to goes through a logistic fitted on the explainer's own examples. Sums are rounded, so that the same
+tokens in another order are a tie on every machine. What this judge can tell is what could be said from tokens alone: a
+yardstick beside any language model.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmark.judges.contract import LEFT_CONTEXT, Examples, Explanation, Grades, Language, Progress, Questions, Usage
 
-VERSION = 1
+VERSION = 2
 PRIOR = 2.0
+DECIMALS = 9
 KEPT = {"token": 24, "previous": 16, "nearby": 24}
 SHOWN = {"token": 6, "previous": 3, "nearby": 5}
 WEIGHT = {"token": 1.0, "previous": 1.0, "nearby": 0.5}
@@ -107,7 +109,8 @@ class Lexical:
         sums, marked = self._sums(explanation.terms, questions.tokens), questions.marked
         strongest = sums[:, LEFT_CONTEXT:].max(axis=1)
         mean = np.divide((sums * marked).sum(axis=1), marked.sum(axis=1), out=strongest, where=marked.any(axis=1))
-        grades: Grades = 1 / (1 + np.exp(-(explanation.slope * mean + explanation.intercept)))
+        log_odds = explanation.slope * mean.round(DECIMALS) + explanation.intercept
+        grades: Grades = 1 / (1 + np.exp(-log_odds))
         return grades
 
     def _text(self, terms: dict[str, Terms]) -> str:

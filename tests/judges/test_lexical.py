@@ -102,6 +102,17 @@ def test_no_explanation_grades_one_half() -> None:
         assert (grades == 0.5).all()
 
 
+def test_the_same_tokens_in_another_order_are_a_tie() -> None:
+    shown, rng = draw(5, 400)
+    words = Lexical("lexical", LANGUAGE).explain([told(shown)], quiet)[0]
+    one, _ = draw(6, 300)
+    other = one.copy()
+    other[:, 12:19] = rng.permuted(one[:, 12:19], axis=1)
+    first, second = Lexical("lexical", LANGUAGE).grade([(words, asked(one)), (words, asked(other))], quiet)
+    np.testing.assert_array_equal(first, second)
+    assert len(np.unique(first)) > 50
+
+
 def test_an_unknown_token_grades_below_a_known_one_and_not_at_infinity() -> None:
     shown, _ = draw(0, 40)
     shown[:, 20] = 40
