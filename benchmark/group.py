@@ -65,8 +65,8 @@ class Fitted(NamedTuple):
 def run_group(context: Context, group: Group, members: list[Planned]) -> Iterator[Record]:
     """Records of all cells of a group, each stored before it is yielded.
 
-    BLAS has one thread: with more its sums, and so what ties in the lexical judge's grades, depend on their number; and
-    groups side by side would spin on each other's cores.
+    BLAS has one thread: with more its sums depend on their number, and groups side by side would spin on each other's
+    cores.
     """
     with threadpool_limits(1, user_api="blas"):
         data = _attempt(partial(_group_data, context, group))

@@ -161,9 +161,10 @@ def test_the_fused_step_is_the_same_step(dead: Tensor | None) -> None:
 
 
 def test_a_last_batch_of_one_token_does_no_harm() -> None:
-    whole = TopKSAE(**SMALL).fit(Recorded(activations(129)), seed=0)
+    x = activations(129)
+    whole = TopKSAE(**SMALL).fit(Recorded(x), seed=0)
     assert all(value.isfinite().all() for value in whole.parameters)
-    x, trainer = activations(129), Trainer(Settings(**SMALL), Recorded(activations(129)), seed=0)
+    trainer = Trainer(Settings(**SMALL), Recorded(x), seed=0)
     trainer.step(x[:128])
     assert trainer.engine is not None
     before = [value.clone() for value in trainer.engine.parameters]
@@ -174,14 +175,13 @@ def test_a_last_batch_of_one_token_does_no_harm() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_first_rows_have_the_length_that_reconstructs_the_first_batch_best(seed: int) -> None:
     x, settings = activations(2_048, seed=seed), Settings(**SMALL)
-    start = Trainer(settings, Recorded(x), seed).initial(x[:128])
+    trainer = Trainer(settings, Recorded(x), seed)
+    start = trainer.initial(x[:128])
     lengths = start.encoder.norm(dim=1)
     torch.testing.assert_close(start.encoder, lengths[:, None] * start.decoder)
     torch.testing.assert_close(lengths, lengths[:1].expand(len(lengths)))
 
     def fvu(factor: float) -> float:
-        trainer = Trainer(settings, Recorded(x), seed)
-        trainer.initial(x[:128])
         changed = start._replace(encoder=start.encoder * factor)
         return float(objective(changed, x[:128] / trainer.scale, settings.k, None, 0.0).fvu)
 
