@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -125,9 +126,8 @@ def _group_data(context: Context, group: Group) -> GroupData:
         lambda text: context.reporter.step(f"{group.variant}: {text}", 0, 0),
     )
     layers = [layer_of(hookpoint) for hookpoint in suite.hookpoints]
-    name = keyed.short("spool", group.subject, group.replicate, str(group.variant))
     chunks = ChunkStore(
-        context.store.root / "spool" / name,
+        context.store.root / "spool" / uuid.uuid4().hex,  # a method is told the path: it says nothing of the variant
         network,
         blocks["fit"],
         layers,

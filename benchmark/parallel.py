@@ -10,9 +10,9 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -25,52 +25,74 @@ Result = TypeVar("Result")
 GIB_PER_JOB = 4
 
 
-def jobs_for(device: torch.device, groups: int) -> int:
-    """As many as there are cores, groups of cells and 4 GiB of memory each; one on an accelerator."""
+def jobs_for(device: torch.device) -> int:
+    """As many as there are cores and 4 GiB of memory each; one on an accelerator."""
     if device.type != "cpu":
         return 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
-    return max(1, min(torch.get_num_threads(), memory // GIB_PER_JOB, groups))
+    return max(1, min(torch.get_num_threads(), memory // GIB_PER_JOB))
 
 
 def spread(
-    jobs: int, here: Callable[..., Result], apart: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]
+    jobs: int,
+    here: Callable[..., Iterable[Result]],
+    apart: Callable[..., Iterable[Result]],
+    arguments: Sequence[tuple[Any, ...]],
 ) -> Iterator[Result]:
-    """Results of each tuple of arguments, as they come: of `here` in this process, of `apart` in `jobs - 1` others.
+    """Results of each tuple of arguments: of `here` in this process one by one, with those of `apart`, in `jobs - 1`
+    others, between them once a call is through.
 
-    Whoever is through takes the next tuple. An exception of a call ends it once the others in progress are through;
-    Ctrl-C ends them, too.
+    Whoever is through takes the next tuple. After an exception of a call no other begins, and it is raised once those
+    in progress are through; Ctrl-C ends them, too.
     """
-    waiting, finished = deque(arguments), SimpleQueue[Future[Result]]()
+    waiting, finished = deque(arguments), SimpleQueue[Future[Iterable[Result]]]()
     threads = max(1, torch.get_num_threads() // jobs)
     others = ProcessPoolExecutor(jobs - 1, get_context("spawn"), initializer=_begin, initargs=(threads,))
     with _threads(threads), others as pool:
 
         def begin() -> None:
-            with suppress(IndexError):
-                pool.submit(apart, *waiting.popleft()).add_done_callback(end)
+            if (taken := _next(waiting)) is not None:
+                pool.submit(apart, *taken).add_done_callback(end)
 
-        def end(future: Future[Result]) -> None:
-            if future.exception() is None:
-                begin()
-            finished.put(future)
+        def end(future: Future[Iterable[Result]]) -> None:
+            """Called by a thread of the pool, which must not submit to a pool that is broken."""
+            try:
+                if future.exception() is None:
+                    begin()
+                else:
+                    waiting.clear()
+            finally:
+                finished.put(future)
 
         try:
             for _ in range(jobs - 1):
                 begin()
-            for _ in arguments:
-                own = None
-                if finished.empty():
-                    with suppress(IndexError):
-                        own = waiting.popleft()
-                yield finished.get().result() if own is None else here(*own)
+            left = len(arguments)
+            while left:
+                own = _next(waiting) if finished.empty() else None
+                if own is None:
+                    yield from finished.get().result()
+                else:
+                    for result in here(*own):
+                        yield result
+                        while not finished.empty():
+                            yield from finished.get().result()
+                            left -= 1
+                left -= 1
         except (KeyboardInterrupt, GeneratorExit):
-            waiting.clear()
             for child in active_children():
                 child.terminate()
             raise
         finally:
             waiting.clear()
+
+
+def _next(waiting: deque[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    """Taken from the left; None when there is none, as the other side may have been first."""
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
 
 
 @contextmanager

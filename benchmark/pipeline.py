@@ -5,7 +5,7 @@ plan -> blocks -> groups, in turn or side by side: variant -> gate -> hidden dat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
@@ -107,41 +107,35 @@ def _run_groups(context: Context, jobs: int | None) -> Outcome:
     context.reporter.cells(done, total)
     groups = [(group, [planned[cell.opaque] for cell in members]) for group, members in grouped(pending)]
     alone = context.track.judging.asks_a_model
-    side_by_side = jobs or (1 if alone else parallel.jobs_for(context.plan.device, len(groups)))
-    records = _side_by_side(context, groups, side_by_side) if side_by_side > 1 else _in_turn(context, groups)
-    for record in records:
-        failed = [record] if record.status == "failed" else []
-        if failed:
-            where = record.where
-            context.reporter.say(f"failed: {where.variant} at {where.hookpoint}: {record.error}")
-        for name, value in record.counts.items():
-            if name.startswith("judge_"):
-                outcome.judge[name] = outcome.judge.get(name, 0) + value
-        outcome = outcome._replace(computed=outcome.computed + 1, failed=outcome.failed + failed)
-        done += 1
-        context.reporter.cells(done, total)
+    side_by_side = min(jobs or (1 if alone else parallel.jobs_for(context.plan.device)), len(groups))
+    with closing(_records(context, groups, side_by_side)) as records:
+        for record in records:
+            for name, value in record.counts.items():
+                if name.startswith("judge_"):
+                    outcome.judge[name] = outcome.judge.get(name, 0) + value
+            outcome = outcome._replace(computed=outcome.computed + 1)
+            if record.status == "failed":
+                outcome.failed.append(record)
+                where = record.where
+                context.reporter.say(f"failed: {where.variant} at {where.hookpoint}: {record.error}")
+            done += 1
+            context.reporter.cells(done, total)
     return outcome
 
 
-def _in_turn(context: Context, groups: list[tuple[Group, list[Planned]]]) -> Iterator[Record]:
-    for group, members in groups:
-        yield from run_group(context, group, members)
-
-
-def _side_by_side(context: Context, groups: list[tuple[Group, list[Planned]]], jobs: int) -> Iterator[Record]:
-    here = partial(_all_of, context)
-    apart = partial(_apart, context.plan, context.track, context.joint, context.store.root, context.executor.isolation)
-    for records in parallel.spread(jobs, here, apart, groups):
-        yield from records
-
-
-def _all_of(context: Context, group: Group, members: list[Planned]) -> list[Record]:
-    return list(run_group(context, group, members))
+def _records(context: Context, groups: list[tuple[Group, list[Planned]]], jobs: int) -> Generator[Record, None, None]:
+    """Records of all groups, `jobs` of them in progress at a time."""
+    if jobs <= 1:
+        for group, members in groups:
+            yield from run_group(context, group, members)
+        return
+    shared = (context.plan, context.track.judging, context.joint, context.store.root, context.executor.isolation)
+    yield from parallel.spread(jobs, partial(run_group, context), partial(_apart, *shared), groups)
 
 
 def _apart(  # noqa: PLR0917  everything that a process of its own needs
     planned: Plan,
-    track: FeaturesTrack,
+    judging: Judging,
     joint: bool,
     folder: Path,
     isolation: str,
@@ -149,9 +143,10 @@ def _apart(  # noqa: PLR0917  everything that a process of its own needs
     members: list[Planned],
 ) -> list[Record]:
     """One group in this process, which shares nothing with the run's but the results folder."""
-    store, reporter = Store(folder), Silent()
-    blocks = _blocks(planned, store, reporter)
-    return _all_of(Context(planned, store, _executor(isolation), blocks, track, reporter, joint), group, members)
+    store, reporter, suite = Store(folder), Silent(), planned.suite
+    blocks, track = _blocks(planned, store, reporter), FeaturesTrack(suite.metrics, suite.latents, judging)
+    context = Context(planned, store, _executor(isolation), blocks, track, reporter, joint)
+    return list(run_group(context, group, members))
 
 
 @cache

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import psutil
@@ -25,60 +27,120 @@ for _ in parallel.spread(2, linger, linger, [(sys.argv[1], str(number)) for numb
 """
 
 
-def linger(folder: str, name: str) -> None:
+def linger(folder: str, part: str) -> list[str]:
     """Leave a sign of having begun, and go on for far too long."""
-    (Path(folder) / name).touch()
+    touched(folder, part)
     time.sleep(600)
+    return [part]
 
 
-def place(part: str) -> tuple[str, int, int]:
+def taken(part: str) -> list[tuple[str, int, int]]:
     """A part, the process that took it, and its threads."""
-    if part == "bad":
-        raise ValueError("bad part")
-    time.sleep(0.02)
-    return part, os.getpid(), torch.get_num_threads()
+    return [(part, os.getpid(), torch.get_num_threads())]
 
 
-def wait_for_another(folder: str, part: str) -> tuple[str, int, int]:
-    """Takes the first part only once somebody else has taken the second, and so never alone."""
+def taken_beside_another(folder: str, part: str) -> list[tuple[str, int, int]]:
+    """The first parts are taken only once both sides have one."""
     (Path(folder) / part).touch()
+    wait_for(lambda: len(list(Path(folder).iterdir())) >= 2)
+    return taken(part)
+
+
+def refused(folder: str, part: str) -> list[str]:
+    raise ValueError("bad part")
+
+
+def touched(folder: str, part: str) -> list[str]:
+    (Path(folder) / part).touch()
+    return [part]
+
+
+def refused_at_first(folder: str, part: str) -> list[str]:
+    """The first part fails; the others go on for a while after that."""
+    touched(folder, part)
+    if part == "0":
+        raise ValueError("bad part")
+    wait_for((Path(folder) / "0").exists)
+    time.sleep(0.3)
+    return [part]
+
+
+def killed_at_first(folder: str, part: str) -> list[str]:
+    touched(folder, part)
+    if part == "0":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [part]
+
+
+def long_after_the_first(folder: str, part: str) -> list[str]:
+    touched(folder, part)
+    wait_for((Path(folder) / "0").exists)
+    time.sleep(1)
+    return [part]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
-    while len(list(Path(folder).iterdir())) < 2:
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    return place(part)
+
+
+def parts(folder: Path, count: int) -> list[tuple[str, str]]:
+    return [(str(folder), str(number)) for number in range(count)]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_this_process_takes_part_and_every_part_is_taken_once(tmp_path: Path) -> None:
-    before, parts = torch.get_num_threads(), [str(number) for number in range(8)]
+    before = torch.get_num_threads()
     torch.set_num_threads(6)
     try:
-        arguments = [(str(tmp_path), part) for part in parts]
-        found = list(parallel.spread(2, wait_for_another, wait_for_another, arguments))
+        found = list(parallel.spread(2, taken_beside_another, taken_beside_another, parts(tmp_path, 8)))
         assert torch.get_num_threads() == 6
     finally:
         torch.set_num_threads(before)
-    assert sorted(part for part, _, _ in found) == parts
+    assert sorted(part for part, _, _ in found) == [str(number) for number in range(8)]
     processes = {process for _, process, _ in found}
     assert len(processes) == 2
     assert os.getpid() in processes
     assert {threads for _, _, threads in found} == {3}
 
 
-def test_an_exception_on_either_side_ends_it_and_nothing_else_begins(tmp_path: Path) -> None:
+def test_after_an_exception_in_this_process_no_call_begins(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bad part"):
-        list(parallel.spread(2, place, place, [("bad",)]))
-    with pytest.raises(ValueError, match="bad part"):
-        list(parallel.spread(2, _refuse, _touch, [(str(tmp_path), str(number)) for number in range(4)]))
-    assert [path.name for path in tmp_path.iterdir()] == ["0"]
+        list(parallel.spread(2, refused, touched, parts(tmp_path, 4)))
+    assert names(tmp_path) == ["0"]
 
 
-def _refuse(folder: str, part: str) -> None:
-    raise ValueError("bad part")
+@pytest.mark.parametrize(
+    ("jobs", "apart", "error"), [(3, refused_at_first, ValueError), (2, killed_at_first, BrokenProcessPool)]
+)
+def test_after_the_end_of_another_process_no_call_begins(
+    tmp_path: Path, jobs: int, apart: Callable[..., list[str]], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        list(parallel.spread(jobs, long_after_the_first, apart, parts(tmp_path, 40)))
+    assert names(tmp_path) == [str(number) for number in range(jobs)]
 
 
-def _touch(folder: str, part: str) -> None:
-    (Path(folder) / part).touch()
+def test_results_of_others_come_between_those_of_a_long_call(tmp_path: Path) -> None:
+    def until_seen(folder: str, part: str) -> Iterator[str]:
+        for number in range(2_400):
+            yield f"here {number}"
+            if (Path(folder) / "seen").exists():
+                return
+            time.sleep(0.05)
+        raise AssertionError("the other process was not heard")
+
+    found = []
+    for result in parallel.spread(2, until_seen, touched, parts(tmp_path, 2)):
+        found.append(result)
+        if result == "0":
+            (tmp_path / "seen").touch()
+    assert "0" in found[1:]
 
 
 def test_ctrl_c_ends_calls_in_progress_and_begins_no_other(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,10 @@ from benchmark.suite import Suite
 from benchmark.variant import Variant
 from leaderboard import board
 from tests.conftest import Silent, tiny_settings
+from tests.judges.scripted import serving
 
 ROOT = Path(__file__).parents[1]
+Call = Callable[..., Iterable[Record]]
 
 
 def run(
@@ -242,7 +246,8 @@ def test_groups_that_may_run_side_by_side_never_share_chunk_files(
 
     monkeypatch.setattr("benchmark.group.ChunkStore", Seen)
     variants = ["trained", registry.CONTROL]  # of the same weights
-    run(Suite.model_validate(done["settings"] | {"variants": variants}), tmp_path / "runs", silent, "none")
+    found = run(Suite.model_validate(done["settings"] | {"variants": variants}), tmp_path / "runs", silent, "none")
+    assert found == Outcome(8, 0, [], {})
     assert len(set(folders)) == len(folders) == 4
 
 
@@ -253,7 +258,26 @@ def test_a_failure_beside_others_is_told(done: dict[str, Any], tmp_path: Path, s
         suite, method, methods.rows(method, suite), Store(tmp_path / "runs"), "process", silent, jobs=2
     )
     assert len(found.failed) == found.computed == 8
-    assert any("asked to fail" in text for text in silent.said)
+    assert sum("asked to fail" in text for text in silent.said) == 8
+
+
+def test_what_another_process_is_sent_can_be_sent_once_a_language_model_has_judged(
+    suite: Suite, tmp_path: Path, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_turn(jobs: int, here: Call, apart: Call, arguments: Sequence[tuple[Any, ...]]) -> Iterator[Record]:
+        for number, each in enumerate(arguments):
+            yield from (pickle.loads(pickle.dumps(apart)) if number % 2 else here)(*each)
+
+    monkeypatch.setattr("benchmark.parallel.spread", in_turn)
+    method = submission(tmp_path)
+    with serving() as server:
+        judge = f"local-chat-completions:model=m,base_url={server.url},num_concurrent=4"
+        wanted = {"methods": {}, "judge": judge, "metrics": [registry.HEADLINE], "variants": ["trained", "step0"]}
+        suite = Suite.model_validate(suite.model_dump() | wanted)
+        store = Store(tmp_path / "runs")
+        found = pipeline.run(suite, method, methods.rows(method, suite), store, "none", silent, jobs=2)
+    assert (found.computed, found.failed) == (8, [])
+    assert found.judge["judge_requests"] == len(server.questions) > 8
 
 
 PLAIN = """

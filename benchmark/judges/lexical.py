@@ -1,9 +1,9 @@
 """A judge without a model: an explanation is a weighted list of tokens, tokens before them and words nearby.
 
 Weights are log-likelihood ratios of active tokens against the corpus, smoothed by corpus frequencies; what an item's
-marked tokens sum to goes through a logistic fitted on the explainer's own examples. Sums are rounded, so that the same
-tokens in another order are a tie on every machine. What this judge can tell is what could be said from tokens alone: a
-yardstick beside any language model.
+marked tokens sum to goes through a logistic fitted on the explainer's own examples. It is rounded before, so that items
+which differ in the order of summing alone are a tie on every machine. What this judge can tell is what could be said
+from tokens alone: a yardstick beside any language model.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def test_no_explanation_grades_one_half() -> None:
         assert (grades == 0.5).all()
 
 
-def test_the_same_tokens_in_another_order_are_a_tie() -> None:
+def test_the_same_tokens_nearby_in_another_order_are_a_tie() -> None:
     shown, rng = draw(5, 400)
     words = Lexical("lexical", LANGUAGE).explain([told(shown)], quiet)[0]
     one, _ = draw(6, 300)
