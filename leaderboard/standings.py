@@ -24,8 +24,7 @@ from benchmark.stats.null_gap import Gap, Verdict, WorstGap, gaps_of, verdict, w
 from benchmark.stats.ratio import Ratio, normalised
 from benchmark.variant import Variant
 
-OWN_KEYS = ["suite", "subject", "method", "label"]
-KEYS = [*OWN_KEYS, "metric"]
+KEYS = ["suite", "subject", "method", "label", "metric"]
 ALL = "all"
 OWN_STEP0 = "step0 (its own)"
 Key = tuple[str, str, str, str, str]
