@@ -1,4 +1,4 @@
-"""No metric moves unless its id does: activations in, values out, as they were when the id was given."""
+"""No metric moves unless its id or its judge has a new version: activations in, values out, as they were then."""
 
 from __future__ import annotations
 
