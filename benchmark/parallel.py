@@ -48,7 +48,7 @@ def spread(
     waiting, finished = deque(arguments), SimpleQueue[Future[Iterable[Result]]]()
     threads = max(1, torch.get_num_threads() // jobs)
     others = ProcessPoolExecutor(jobs - 1, get_context("spawn"), initializer=_begin, initargs=(threads,))
-    with _threads(threads), others as pool:
+    with torch_threads(threads), others as pool:
 
         def begin() -> None:
             if (taken := _next(waiting)) is not None:
@@ -96,7 +96,7 @@ def _next(waiting: deque[tuple[Any, ...]]) -> tuple[Any, ...] | None:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
     """torch on this many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

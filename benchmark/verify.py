@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from benchmark import method as methods
-from benchmark import pipeline, registry
+from benchmark import parallel, pipeline, registry
 from benchmark.errors import BadInput
 from benchmark.method import Row
 from benchmark.models.mini import builtin
@@ -87,7 +83,7 @@ def recompute(record: Record, reporter: Reporter) -> Record:
     if method.manifest.scope == "model":
         raise BadInput(f"{method.name} fits all hookpoints together: run its suite instead")
     suite, row = suite_of(record), Row(record.where.label, record.settings)
-    with tempfile.TemporaryDirectory() as folder, _threads(int(record.hardware["threads"])):
+    with tempfile.TemporaryDirectory() as folder, parallel.torch_threads(int(record.hardware["threads"])):
         outcome = pipeline.run(suite, method, [row], Store(Path(folder)), "process", reporter)
         if outcome.failed:
             raise BadInput(f"the cell failed: {outcome.failed[0].error}")
@@ -109,16 +105,6 @@ def compare(record: Record, again: Record) -> Verified:
         if (after := getattr(again, part).get(name)) != before
     ]
     return Verified(len(record.metrics), moved, differences)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def equal(one: Metric, other: Metric, *, relative: float = RELATIVE) -> bool:
