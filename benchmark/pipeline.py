@@ -102,25 +102,25 @@ def _row_ids(planned: Plan, row: Row) -> list[str]:
 def _run_groups(context: Context, jobs: int | None) -> Outcome:
     planned = {item.cell.opaque: item for item in context.plan.cells}
     pending = [item.cell for item in context.plan.pending]
-    total, done = len(planned), len(planned) - len(pending)
-    outcome = Outcome(0, done, [], {})
+    total, cached = len(planned), len(planned) - len(pending)
+    failed: list[Record] = []
+    judge: dict[str, float] = {}
+    done = cached
     context.reporter.cells(done, total)
     groups = [(group, [planned[cell.opaque] for cell in members]) for group, members in grouped(pending)]
     alone = context.track.judging.asks_a_model
     side_by_side = min(jobs or (1 if alone else parallel.jobs_for(context.plan.device)), len(groups))
     with closing(_records(context, groups, side_by_side)) as records:
-        for record in records:
+        for done, record in enumerate(records, cached + 1):
             for name, value in record.counts.items():
                 if name.startswith("judge_"):
-                    outcome.judge[name] = outcome.judge.get(name, 0) + value
-            outcome = outcome._replace(computed=outcome.computed + 1)
+                    judge[name] = judge.get(name, 0) + value
             if record.status == "failed":
-                outcome.failed.append(record)
+                failed.append(record)
                 where = record.where
                 context.reporter.say(f"failed: {where.variant} at {where.hookpoint}: {record.error}")
-            done += 1
             context.reporter.cells(done, total)
-    return outcome
+    return Outcome(done - cached, cached, failed, judge)
 
 
 def _records(context: Context, groups: list[tuple[Group, list[Planned]]], jobs: int) -> Generator[Record, None, None]:

@@ -17,6 +17,7 @@ import torch
 
 from benchmark import reporting
 from benchmark.models.mini.train import Recipe, train
+from benchmark.parallel import torch_threads
 from benchmark.suite import Corpus, Suite
 
 RECIPE = Recipe(layers=2, d_model=32, heads=2, vocab=384, context=64, batch=8, tokens=60_000, bf16=False)
@@ -26,10 +27,8 @@ LANGUAGE = Corpus(source="built-in:world")
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(min(2, torch.get_num_threads())):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -34,16 +34,11 @@ def linger(folder: str, part: str) -> list[str]:
     return [part]
 
 
-def taken(part: str) -> list[tuple[str, int, int]]:
-    """A part, the process that took it, and its threads."""
-    return [(part, os.getpid(), torch.get_num_threads())]
-
-
 def taken_beside_another(folder: str, part: str) -> list[tuple[str, int, int]]:
-    """The first parts are taken only once both sides have one."""
-    (Path(folder) / part).touch()
-    wait_for(lambda: len(list(Path(folder).iterdir())) >= 2)
-    return taken(part)
+    """A part, the process that took it, and its threads; the first parts are taken only once both sides have one."""
+    touched(folder, part)
+    wait_for(lambda: len(names(Path(folder))) >= 2)
+    return [(part, os.getpid(), torch.get_num_threads())]
 
 
 def refused(folder: str, part: str) -> list[str]:
@@ -95,13 +90,9 @@ def names(folder: Path) -> list[str]:
 
 
 def test_this_process_takes_part_and_every_part_is_taken_once(tmp_path: Path) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(6)
-    try:
+    with parallel.torch_threads(6):
         found = list(parallel.spread(2, taken_beside_another, taken_beside_another, parts(tmp_path, 8)))
         assert torch.get_num_threads() == 6
-    finally:
-        torch.set_num_threads(before)
     assert sorted(part for part, _, _ in found) == [str(number) for number in range(8)]
     processes = {process for _, process, _ in found}
     assert len(processes) == 2

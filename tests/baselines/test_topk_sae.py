@@ -20,6 +20,7 @@ from baselines.topk_sae.gradients import Parameters, objective, pre_activations,
 from baselines.topk_sae.method import FittedSAE, TopKSAE
 from baselines.topk_sae.training import Settings, Trainer, schedule
 from benchmark.api import Decoder, Featurizer, FitJob, JointFeatureMethod, Latents, Persistent
+from benchmark.parallel import torch_threads
 
 MANIFEST = tomllib.loads((Path(__file__).parents[2] / "baselines/topk_sae/method.toml").read_text())
 SMALL = MANIFEST["settings"] | {"expansion_factor": 4, "k": 4, "batch_size": 128}
@@ -232,12 +233,11 @@ def test_engines_and_precisions_reach_the_same_fvu(seed: int) -> None:
 
 
 def test_threads_change_nothing() -> None:
-    found, threads = [], torch.get_num_threads()
+    found = []
     for count in (1, 2):
-        torch.set_num_threads(count)
-        fitted = TopKSAE(**SMALL).fit(Recorded(activations(4096)), seed=0)
-        found.append((fitted.parameters, fitted.encode(activations(300))))
-    torch.set_num_threads(threads)
+        with torch_threads(count):
+            fitted = TopKSAE(**SMALL).fit(Recorded(activations(4096)), seed=0)
+            found.append((fitted.parameters, fitted.encode(activations(300))))
     for one, other in zip(*found, strict=True):
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
 
