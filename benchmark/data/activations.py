@@ -29,8 +29,12 @@ CHUNK_TOKENS = 8192
 FORWARD_TOKENS, ACCELERATOR_TOKENS = 2_048, 16_384
 WINDOW_POSITIONS, WINDOW_BYTES = 65_536, 96 << 20
 RING_SLACK = 4
-VERSION = 4
+VERSION = 5
 Progress = Callable[[int, int], None]
+
+
+class NotFinite(RuntimeError):
+    """The network's own activations are not finite: nothing can be measured at that hookpoint."""
 
 
 class Read(NamedTuple):
@@ -97,6 +101,22 @@ def forward(network: Network, blocks: Blocks, split: str, layers: Sequence[int])
         yield Read(rows, values, first)
 
 
+def chunks_kept(n_tokens: int, d_model: int, layers: int, stream: Stream) -> int:
+    """Chunks of a hookpoint that are on disk at a time: all of them where the spool takes them, else a ring."""
+    dtype: torch.dtype = getattr(torch, stream.dtype)
+    every = -(-n_tokens // CHUNK_TOKENS)
+    if n_tokens * d_model * dtype.itemsize * layers <= stream.spool_gib * 2**30:
+        return every
+    return min(every, -(-stream.shuffle_tokens // CHUNK_TOKENS) + RING_SLACK)
+
+
+def spool_bytes(n_tokens: int, d_model: int, layers: int, stream: Stream) -> int:
+    """Disk that the fit activations of a group take at a time."""
+    dtype: torch.dtype = getattr(torch, stream.dtype)
+    tokens = min(n_tokens, chunks_kept(n_tokens, d_model, layers, stream) * CHUNK_TOKENS)
+    return tokens * d_model * dtype.itemsize * layers
+
+
 class ChunkStore:
     """Chunk files of the fit split for all hookpoints of a group."""
 
@@ -115,25 +135,31 @@ class ChunkStore:
         self.dtype: torch.dtype = getattr(torch, stream.dtype)
         self.d_model = network.d_model
         self.n_chunks = -(-n_tokens // CHUNK_TOKENS)
-        bytes_needed = n_tokens * self.d_model * self.dtype.itemsize * len(self.layers)
-        self.spooled = bytes_needed <= stream.spool_gib * 2**30
-        self.ring = self.n_chunks if self.spooled else -(-stream.shuffle_tokens // CHUNK_TOKENS) + RING_SLACK
+        self.ring = chunks_kept(n_tokens, self.d_model, len(self.layers), stream)
+        self.spooled = self.ring == self.n_chunks
         self.forwards = 0
         self._network, self._blocks, self._progress = network, blocks, progress
         self._cursors: list[_Cursor] = []
         self._present: OrderedDict[int, None] = OrderedDict()
+        self._not_finite: set[int] = set()
         shutil.rmtree(folder, ignore_errors=True)
         for layer in self.layers:
             (folder / str(layer)).mkdir(parents=True)
 
     def chunk(self, layer: int, number: int) -> Path:
-        """The file of a chunk, made now unless it is there; valid until the next call."""
+        """The file of a chunk, made now unless it is there; valid until the next call.
+
+        Raises:
+            NotFinite: the network's activations at this layer are not finite.
+        """
         if not 0 <= number < self.n_chunks:
             raise IndexError(f"chunk {number} of {self.n_chunks}")
         if number not in self._present:
             cursor = self._cursor_before(number)
             while number not in self._present:
                 self._write(*next(cursor))
+        if layer in self._not_finite:
+            raise NotFinite(f"the network's activations at layers.{layer} are not finite on the fit split")
         return self._path(layer, number)
 
     def close(self) -> None:
@@ -152,6 +178,8 @@ class ChunkStore:
     def _write(self, number: int, chunk: list[Tensor]) -> None:
         for layer, values in zip(self.layers, chunk, strict=True):
             path = self._path(layer, number)
+            if not torch.isfinite(values).all():
+                self._not_finite.add(layer)
             temporary = path.with_suffix(".tmp")
             temporary.write_bytes(values.contiguous().view(torch.uint8).numpy().tobytes())
             temporary.rename(path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,12 +24,18 @@ from benchmark.suite import Corpus, Tokens
 SPLITS = ("fit", "explain", "score")
 SHARES = {"fit": 0.8, "explain": 0.1, "score": 0.1}
 SHORTEST_TAIL = 16
-VERSION = 2
+HALVED, SIDES = "score", ("even", "odd")
+"""The split that is cut into halves of distinct documents; there no document takes more than its half of the budget,
+however often it is repeated.
+"""
+VERSION = 3
 
 
 class Blocks(NamedTuple):
     """Blocks of one split, memory-mapped. A block holds tokens of one document, padded on the right with id 0;
-    `documents` numbers the documents of the split. `labels` [block, pos, label] is there for a labelled corpus.
+    `documents` numbers the distinct documents of the split in an order that their content decides, so that even and
+    odd are halves of equally many documents and a document that is repeated stays in one of them. `labels`
+    [block, pos, label] is there for a labelled corpus.
 
     The first token of a block is context only, so a block of length n offers n - 1 activations.
     """
@@ -67,35 +75,60 @@ def home_of(ids: dict[str, str], folder: Path) -> Path:
     return folder / keyed.short(ids)
 
 
-def prepare(
+def prepare(  # noqa: PLR0917
     corpus: Corpus,
     tokens: Tokens,
     tokenizer: PreTrainedTokenizerFast,
     tokenizer_hash: str,
     folder: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Blocks]:
-    """Blocks of every split, from `folder` when they are there.
+    """Blocks of every split, from `folder` when they are there. `say` hears how many rows had no text.
 
     Raises:
-        BadInput: the corpus ends before a split's budget is met; says how much is there and how much is needed.
+        BadInput: the corpus ends before a split's budget is met, or a split is one document; says how much is there
+            and how much is needed.
     """
     ids = identity(corpus, tokens, tokenizer_hash)
     home = home_of(ids, folder)
     if not home.is_dir():
-        temporary = home.with_name(f"{home.name}.tmp")
+        temporary = home.with_name(f".{home.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        counts = _write(corpus, tokens, tokenizer, temporary, progress)
+        written = _write(corpus, tokens, tokenizer, temporary, progress)
+        if written.skipped:
+            say(f"corpus {corpus.source!r}: {written.skipped} rows without text are skipped")
+        distinct = {split: _number(temporary / f"{split}.documents") for split in SPLITS}
         for split in SPLITS:
-            if counts[split] < getattr(tokens, split):
-                raise BadInput(
-                    f"corpus {corpus.source!r} holds {counts[split]:,} tokens for the {split} split and the suite "
-                    f"needs {getattr(tokens, split):,}: give more text or lower tokens.{split}"
-                )
-        (temporary / "manifest.json").write_text(json.dumps({"ids": ids, "activations": counts}))
+            _require_enough(corpus, split, getattr(tokens, split), written, distinct[split])
+        counts = {"activations": written.counts, "documents": distinct, "skipped": written.skipped}
+        (temporary / "manifest.json").write_text(json.dumps({"ids": ids, **counts}))
         temporary.rename(home)
     return {split: _open(home, split, tokens.block, ids[split]) for split in SPLITS}
+
+
+class _Written(NamedTuple):
+    """Activations per split, documents that were read, and rows without text."""
+
+    counts: dict[str, int]
+    documents: int
+    skipped: int
+
+
+def _require_enough(corpus: Corpus, split: str, budget: int, written: _Written, distinct: int) -> None:
+    if written.counts[split] < budget:
+        raise BadInput(
+            f"corpus {corpus.source!r} holds {written.counts[split]:,} tokens in {distinct} distinct documents for the "
+            f"{split} split (of {written.documents} documents in all) and the suite needs {budget:,}: give more "
+            f"documents (corpus.separator tells where those of a .txt file end) or lower tokens.{split}"
+        )
+    if split == HALVED and distinct < len(SIDES):
+        raise BadInput(
+            f"corpus {corpus.source!r}: the {split} split is {distinct} distinct document (of {written.documents} "
+            "documents that were read), and what is fitted on one half is scored on the other: give more documents "
+            "(corpus.separator tells where those of a .txt file end)"
+        )
 
 
 def _write(
@@ -104,34 +137,49 @@ def _write(
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
     progress: Callable[[int, int], None],
-) -> dict[str, int]:
-    counts = dict.fromkeys(SPLITS, 0)
+) -> _Written:
+    counts, documents, skipped = dict.fromkeys(SPLITS, 0), itertools.count(), itertools.count()
+
+    def skip() -> None:
+        next(skipped)
+
     total = sum(getattr(tokens, split) for split in SPLITS)
+    taken: Counter[tuple[str, int]] = Counter()
     parts = (*Blocks._fields[:3], *(("labels",) if corpus.built_in else ()))
-    files = {split: [(folder / f"{split}.{part}").open("wb") for part in parts] for split in SPLITS}
-    documents = dict.fromkeys(SPLITS, 0)
-    for split, ids, labels in _tokenised(corpora.labelled(corpus), tokenizer, counts, tokens):
-        documents[split] += 1
-        for start in range(0, len(ids), tokens.block):
-            piece = ids[start : start + tokens.block]
-            if len(piece) < SHORTEST_TAIL or counts[split] >= getattr(tokens, split):
+    with ExitStack() as opened:
+        files = {
+            split: [opened.enter_context((folder / f"{split}.{part}").open("wb")) for part in parts] for split in SPLITS
+        }
+        rows = corpora.labelled(corpus, skip)
+        for split, ids, name, labels in _tokenised(rows, tokenizer, counts, tokens, documents):
+            budget = getattr(tokens, split)
+            share = -(-budget // len(SIDES)) if split == HALVED else budget
+            for start in range(0, len(ids), tokens.block):
+                piece = ids[start : start + tokens.block]
+                if len(piece) < SHORTEST_TAIL or counts[split] >= budget or taken[split, name] >= share:
+                    break
+                values: list[NDArray[Any]] = [
+                    _padded(np.array(piece, np.int32), tokens.block),
+                    np.array([len(piece)], np.int32),
+                    np.array([name], np.int64),
+                ]
+                if labels is not None:
+                    values.append(_padded(labels[start : start + tokens.block], tokens.block))
+                for file, value in zip(files[split], values, strict=True):
+                    file.write(value.tobytes())
+                counts[split] += len(piece) - 1
+                taken[split, name] += len(piece) - 1
+            progress(min(total, sum(min(counts[name], getattr(tokens, name)) for name in SPLITS)), total)
+            if all(counts[name] >= getattr(tokens, name) for name in SPLITS):
                 break
-            values: list[NDArray[Any]] = [
-                _padded(np.array(piece, np.int32), tokens.block),
-                np.array([len(piece)], np.int32),
-                np.array([documents[split]], np.int64),
-            ]
-            if labels is not None:
-                values.append(_padded(labels[start : start + tokens.block], tokens.block))
-            for file, value in zip(files[split], values, strict=True):
-                file.write(value.tobytes())
-            counts[split] += len(piece) - 1
-        progress(min(total, sum(min(counts[name], getattr(tokens, name)) for name in SPLITS)), total)
-        if all(counts[name] >= getattr(tokens, name) for name in SPLITS):
-            break
-    for file in itertools.chain.from_iterable(files.values()):
-        file.close()
-    return counts
+    return _Written(counts, next(documents), next(skipped))
+
+
+def _number(file: Path) -> int:
+    """Replace the content ids of documents by their rank; returns how many there are."""
+    distinct, numbers = np.unique(np.fromfile(file, np.int64), return_inverse=True)
+    numbers.astype(np.int64).tofile(file)
+    return len(distinct)
 
 
 def _padded(values: NDArray[Any], length: int) -> NDArray[Any]:
@@ -143,14 +191,18 @@ def _tokenised(
     tokenizer: PreTrainedTokenizerFast,
     counts: dict[str, int],
     tokens: Tokens,
-) -> Iterator[tuple[str, list[int], NDArray[np.int16] | None]]:
-    """Documents of splits that are not full yet, tokenised in batches without special tokens, with token labels."""
+    read: Iterator[int],
+) -> Iterator[tuple[str, list[int], int, NDArray[np.int16] | None]]:
+    """Documents of splits that are not full yet, tokenised in batches without special tokens: split, ids, content id
+    and labels per token. `read` counts all documents.
+    """
     while chunk := list(itertools.islice(documents, 64)):
-        wanted = [(split_of(text), text, document) for text, document in chunk]
+        wanted = [(split_of(text), text, document) for (text, document), _ in zip(chunk, read, strict=False)]
         wanted = [entry for entry in wanted if counts[entry[0]] < getattr(tokens, entry[0])]
         encoded = tokenizer.backend_tokenizer.encode_batch([text for _, text, _ in wanted], add_special_tokens=False)
-        for (split, _, document), encoding in zip(wanted, encoded, strict=True):
-            yield split, encoding.ids, document.of_tokens(encoding.offsets) if document else None
+        for (split, text, document), encoding in zip(wanted, encoded, strict=True):
+            labels = document.of_tokens(encoding.offsets) if document else None
+            yield split, encoding.ids, keyed.seed("halves", text), labels
 
 
 def _open(folder: Path, split: str, block: int, data_hash: str) -> Blocks:

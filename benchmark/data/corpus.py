@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import functools
-import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import datasets
-import pyarrow as pa
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from benchmark import keyed
+from benchmark.data import files
 from benchmark.data.world.documents import documents as world
 from benchmark.data.world.labels import Document
 from benchmark.errors import BadInput, unknown
 from benchmark.suite import BUILT_IN, Corpus
 
-_LOADERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 WORLD = Path(__file__).parent / "world"
-_COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
+Skipped = Callable[[], None]
 
 
 def documents(corpus: Corpus) -> Iterator[str]:
@@ -29,30 +27,26 @@ def documents(corpus: Corpus) -> Iterator[str]:
     return (text for text, _ in labelled(corpus))
 
 
-def labelled(corpus: Corpus) -> Iterator[tuple[str, Document | None]]:
-    """Non-empty documents in corpus order, with their labels where the corpus has any.
+def labelled(corpus: Corpus, skipped: Skipped = lambda: None) -> Iterator[tuple[str, Document | None]]:
+    """Non-empty documents in corpus order, with their labels where the corpus has any; `skipped` hears of each row
+    whose text is null, absent or empty.
 
     Raises:
-        BadInput: nothing to read, not UTF-8, or the text field is absent.
+        BadInput: nothing to read, a file that cannot be read to its end, or the text field is absent.
     """
     if corpus.built_in:
         yield from ((document.text, document) for document in world(_built_in_seed(corpus)))
         return
-    empty = True
-    try:
-        for row in _rows(corpus):
-            text = row.get(corpus.text_field)
-            if not isinstance(text, str):
-                raise BadInput(
-                    f"corpus {corpus.source!r} has no text field {corpus.text_field!r}: it has {', '.join(row)}"
-                )
-            if text.strip():
-                empty = False
-                yield text, None
-    except (UnicodeDecodeError, pa.ArrowInvalid, datasets.exceptions.DatasetGenerationError) as error:
-        raise BadInput(f"corpus {corpus.source!r} is not readable UTF-8 text: {_first_line(error)}") from error
+    local, empty = _files(corpus), True
+    rows = _texts_of_files(local, corpus) if local else _texts_on_hub(corpus)
+    for text in rows:
+        if text is None:
+            skipped()
+        else:
+            empty = False
+            yield text, None
     if empty:
-        raise BadInput(f"corpus {corpus.source!r} is empty: it holds no document with text")
+        raise BadInput(f"corpus {corpus.source!r} is empty: it holds no document with text in {corpus.text_field!r}")
 
 
 def fingerprint(corpus: Corpus) -> str:
@@ -60,9 +54,9 @@ def fingerprint(corpus: Corpus) -> str:
     settings = corpus.model_dump(exclude={"source"})
     if corpus.built_in:
         return keyed.short("corpus", corpus.source, keyed.files_digest(WORLD.glob("*.py"), WORLD), settings)
-    files = _local_files(corpus.source)
-    if files:
-        contents = [_file_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    local = _files(corpus)
+    if local:
+        contents = [_file_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in local]
         return keyed.short("corpus", contents, settings)
     return keyed.short("corpus", corpus.source, settings | {"revision": _commit(corpus.source, corpus.revision)})
 
@@ -72,40 +66,54 @@ def check(corpus: Corpus) -> None:
     next(documents(corpus))
 
 
+def _files(corpus: Corpus) -> list[Path]:
+    """The local files of a corpus, for reading and for its content id alike; none for a hub data set.
+
+    Raises:
+        BadInput: a source that is neither, or files of several kinds.
+    """
+    source = corpus.source.strip()
+    if not source:
+        raise BadInput("corpus source is empty: give a file, a folder, a pattern or a hub data set id")
+    found = files.local(corpus.source)
+    if not found and (
+        source.startswith((".", "/", "~")) or source.count("/") != 1 or files.kind(Path(source)) in files.KINDS
+    ):
+        raise BadInput(f"corpus {source!r} does not exist: give a file, a folder, a pattern or a hub data set id")
+    kinds = {files.kind(file) for file in found}
+    if found and (len(kinds) > 1 or not kinds <= set(files.KINDS)):
+        raise BadInput(
+            f"corpus files must all be of one kind out of {', '.join(files.KINDS)} (compressed or not), "
+            f"not {', '.join(sorted(kinds))}"
+        )
+    return found
+
+
+def _texts_of_files(local: list[Path], corpus: Corpus) -> Iterator[str | None]:
+    for file in local:
+        yield from files.texts(file, corpus.text_field, corpus.separator)
+
+
+def _texts_on_hub(corpus: Corpus) -> Iterator[str | None]:
+    try:
+        revision = _commit(corpus.source, corpus.revision)
+        options = {"name": corpus.config, "split": corpus.split, "revision": revision}
+        for row in datasets.load_dataset(corpus.source, streaming=True, **options):
+            text = row.get(corpus.text_field)
+            if corpus.text_field not in row or not (text is None or isinstance(text, str)):
+                raise BadInput(
+                    f"corpus {corpus.source!r} has no text field {corpus.text_field!r}: it has {', '.join(row)}"
+                )
+            yield text if text and text.strip() else None
+    except (OSError, ValueError, TypeError, datasets.exceptions.DatasetsError) as error:
+        raise BadInput(f"corpus {corpus.source!r} cannot be read: {_first_line(error)}") from error
+
+
 def _built_in_seed(corpus: Corpus) -> int:
     name, _, seed = corpus.source.removeprefix(BUILT_IN).partition(":")
     if name != "world" or not (seed or "0").isdigit():
         raise unknown("built-in corpus", corpus.source, [f"{BUILT_IN}world", f"{BUILT_IN}world:1"])
     return int(seed or 0)
-
-
-def _rows(corpus: Corpus) -> Iterator[dict[str, object]]:
-    files = _local_files(corpus.source)
-    if files and not any(file.stat().st_size for file in files):
-        return
-    if files:
-        options: dict[str, object] = {"data_files": [str(file) for file in files], "split": "train"}
-        loader = _loader(files)
-        if loader == "text":
-            options |= {"sample_by": "document"}
-    elif corpus.source.startswith((".", "/", "~")) or corpus.source.count("/") != 1:
-        raise BadInput(f"corpus {corpus.source!r} does not exist: give a file, a folder, a glob or a hub data set id")
-    else:
-        loader = corpus.source
-        revision = _commit(corpus.source, corpus.revision)
-        options = {"name": corpus.config, "split": corpus.split, "revision": revision}
-    try:
-        stream = datasets.load_dataset(loader, streaming=True, **options)
-    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise BadInput(f"corpus {corpus.source!r} cannot be opened: {_first_line(error)}") from error
-    yield from stream
-
-
-def _local_files(source: str) -> list[Path]:
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return sorted(file for file in path.iterdir() if _suffix(file) in _LOADERS)
-    return sorted(Path(match) for match in glob.glob(str(path)))
 
 
 @functools.cache
@@ -126,20 +134,6 @@ def _commit(source: str, revision: str | None) -> str:
             f"corpus {source!r} cannot be resolved on the hub ({_first_line(error)}): connect, or pin `revision` to a "
             "commit"
         ) from error
-
-
-def _suffix(file: Path) -> str:
-    return Path(file.stem).suffix if file.suffix in _COMPRESSED else file.suffix
-
-
-def _loader(files: list[Path]) -> str:
-    kinds = {_suffix(file) for file in files}
-    if len(kinds) != 1 or not kinds <= _LOADERS.keys():
-        raise BadInput(
-            f"corpus files must all be of one kind out of {', '.join(_LOADERS)} (compressed or not), "
-            f"not {', '.join(sorted(kinds))}"
-        )
-    return _LOADERS[kinds.pop()]
 
 
 def _first_line(error: BaseException) -> str:

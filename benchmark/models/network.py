@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -40,7 +41,6 @@ class Network(NamedTuple):
             return embedded
         rows = []
         for key in keys:
-            generator = torch.Generator(self.device).manual_seed(keyed.seed("noise", self.noise, *key))
-            shape = (tokens.shape[1], self.d_model)
-            rows.append(torch.randn(shape, generator=generator, device=self.device))
-        return torch.stack(rows).to(self.model.dtype)
+            rng = keyed.rng("noise", self.noise, *key)
+            rows.append(rng.standard_normal((tokens.shape[1], self.d_model), dtype=np.float32))
+        return torch.from_numpy(np.stack(rows)).to(self.device, self.model.dtype)

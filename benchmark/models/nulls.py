@@ -19,12 +19,12 @@ from transformers import GPTNeoXForCausalLM
 
 from benchmark import keyed, registry
 from benchmark.models import initialise, parameters
+from benchmark.models.contents import weight_hash
 from benchmark.models.network import Network
-from benchmark.models.pythia import weight_hash
 
 TensorRng = Callable[[str], np.random.Generator]
 FAMILY_ALPHA = 1e-4
-VERSION = 1
+VERSION = 2
 
 
 class GateError(RuntimeError):

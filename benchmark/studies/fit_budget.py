@@ -36,7 +36,7 @@ def at(suite: Suite, budget: int) -> Suite:
         "hookpoints": suite.hookpoints[len(suite.hookpoints) // 2 :][:1],
         "variants": VARIANTS,
         "metrics": METRICS,
-        "keep_featurizers": False,
+        "keep_gib": 0,
     }
     return Suite.model_validate(suite.model_dump() | changed)
 

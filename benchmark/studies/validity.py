@@ -26,10 +26,10 @@ from benchmark.data import activations, blocks
 from benchmark.data.blocks import Blocks
 from benchmark.group import variant_of
 from benchmark.models import pythia
+from benchmark.models.compared import Replicate
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.mini import builtin
 from benchmark.models.mini.readme import replace_section
-from benchmark.plan import Replicate
 from benchmark.records import read_all
 from benchmark.reporting import quiet_libraries
 from benchmark.suite import Suite, load

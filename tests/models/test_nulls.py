@@ -10,7 +10,7 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 from benchmark import registry
-from benchmark.models import initialise, nulls, parameters, pythia
+from benchmark.models import contents, initialise, nulls, parameters, pythia
 from benchmark.models.network import Network
 from tests.conftest import REVISION
 
@@ -26,11 +26,11 @@ def build(kind: str, model: GPTNeoXForCausalLM) -> Network:
 
 @pytest.mark.parametrize("kind", registry.VARIANTS)
 def test_variants_pass_their_gate_repeat_and_leave_the_original_alone(kind: str, model: GPTNeoXForCausalLM) -> None:
-    before = pythia.weight_hash(model)
+    before = contents.weight_hash(model)
     network = build(kind, model)
     figures = nulls.gate(kind, model, network)
-    assert pythia.weight_hash(model) == before
-    assert figures["weight_hash"] == pythia.weight_hash(build(kind, model).model)
+    assert contents.weight_hash(model) == before
+    assert figures["weight_hash"] == contents.weight_hash(build(kind, model).model)
     assert (figures["weight_hash"] == before) == (kind in ("trained", registry.CONTROL))
 
 

@@ -13,7 +13,7 @@ from huggingface_hub import constants, snapshot_download
 from transformers import GPTNeoXForCausalLM
 
 from benchmark.errors import BadInput
-from benchmark.models import pythia
+from benchmark.models import contents, pythia
 from benchmark.models.linear import OneDNNLinear
 from tests.conftest import REVISION
 
@@ -25,7 +25,7 @@ def test_local_revisions_are_told_apart(subjects: Path) -> None:
     assert pythia.fingerprint(trained) != pythia.fingerprint(first)
     device = torch.device("cpu")
     models = [pythia.load(checkpoint, torch.float32, device) for checkpoint in (trained, first)]
-    assert pythia.weight_hash(models[0]) != pythia.weight_hash(models[1])
+    assert contents.weight_hash(models[0]) != contents.weight_hash(models[1])
 
 
 def test_fingerprint_follows_content_and_not_names(subjects: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ VARIANTS = ("trained", "rerandomized", "step0", "rerandomized-keep-embeddings", 
 def scores(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     settings = load("smoke").model_dump()
     settings["subject"]["replicates"] = {0: "built-in:pythia-mini/seed0"}
-    settings["tokens"] |= {"score": 32_768}
+    settings["tokens"] |= {"score": 65_536}
     suite, cache = Suite.model_validate(settings), tmp_path_factory.mktemp("cache")
     return validity.measure(suite, cache, VARIANTS, lambda text: None)
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmark.models import initialise, pythia
+from benchmark.models import contents, initialise, pythia
 from benchmark.models.mini import builtin
 from benchmark.models.pythia import Checkpoint
 
@@ -30,7 +30,7 @@ def ship(trained: Path, home: Path) -> int:
             _halve(Checkpoint(folder.name, f"step{step}", folder / f"step{step}"), home / folder.name / f"step{step}")
         figures = json.loads((folder / "training.json").read_text())
         config = pythia.config(Checkpoint(folder.name, "step0", folder / "step0"))
-        figures["step0_hash"] = pythia.weight_hash(initialise.step0(config, figures["seed"]))
+        figures["step0_hash"] = contents.weight_hash(initialise.step0(config, figures["seed"]))
         (home / folder.name / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
     return sum(file.stat().st_size for file in home.rglob("*") if file.is_file())
 
