@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.topk_sae import gradients, kernels
-from baselines.topk_sae.gradients import Codes, Parameters
-from baselines.topk_sae.kernels import Backward, Floats, Found, Rates, Rows
+from . import gradients, kernels
+from .gradients import Codes, Parameters
+from .kernels import Backward, Floats, Found, Rates, Rows
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 CHUNK_ELEMENTS, FEWEST_ROWS = 1 << 22, 256

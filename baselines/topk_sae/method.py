@@ -12,10 +12,11 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from baselines.topk_sae import engines
-from baselines.topk_sae.gradients import Parameters, combine
-from baselines.topk_sae.training import Settings, Trainer
 from benchmark.api import ActivationStream, FitJob, Latents
+
+from . import engines
+from .gradients import Parameters, combine
+from .training import Settings, Trainer
 
 
 class FittedSAE:
@@ -60,6 +61,10 @@ class TopKSAE:
 
     def check(self, d_model: int) -> None:
         settings, n_latents = self.settings, self.settings.expansion_factor * d_model
+        if settings.expansion_factor < 1 or settings.dead_after_tokens < 1:
+            raise ValueError("expansion_factor and dead_after_tokens must be positive")
+        if settings.auxk_coefficient < 0 or settings.decay_to < 0:
+            raise ValueError("auxk_coefficient and decay_to must not be negative")
         if not 1 <= settings.k <= n_latents:
             raise ValueError(f"k = {settings.k} exceeds n_latents = {n_latents}: lower k or raise expansion_factor")
         if settings.batch_size < 1 or settings.epochs < 1 or settings.learning_rate <= 0:

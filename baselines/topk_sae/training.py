@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from baselines.topk_sae.engines import Engine, encode, engine
-from baselines.topk_sae.gradients import Parameters, combine
 from benchmark.api import ActivationStream
+
+from .engines import Engine, encode, engine
+from .gradients import Parameters, combine
 
 
 @dataclass(frozen=True)

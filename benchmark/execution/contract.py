@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from benchmark.suite import Limits
+
 Chunks = Callable[[str, int], Path]
 Reply = tuple[dict[str, Any], dict[str, Tensor]]
 
@@ -33,7 +35,7 @@ class Executor(Protocol):
 
     isolation: str
 
-    def start(self, chunks: Chunks, log: Path) -> Worker:
+    def start(self, chunks: Chunks, log: Path, limits: Limits) -> Worker:
         """A fresh worker; what the method prints goes to `log`."""
         ...
 

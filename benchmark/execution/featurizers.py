@@ -13,8 +13,13 @@ from torch import Tensor
 from benchmark.api import Latents
 from benchmark.execution.contract import MethodError, Worker
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS, FEWEST_TOKENS = 8192, 256
+BATCH_ENTRIES = 1 << 24
+"""Entries of one answer, where all of its tokens have all latents active."""
 MAX_LATENTS = 1 << 24
+
+
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class Job(NamedTuple):
@@ -34,13 +39,15 @@ class RemoteFeaturizer:
         self.n_latents, self.decodes = n_latents, decodes
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents:
-        """Latents of any number of tokens, asked for in batches."""
-        parts = [self._encode(batch) for batch in x.split(BATCH_TOKENS)]
-        return Latents(torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts]))
+        """Latents of any number of tokens, asked for in batches; k is the largest that any batch needs."""
+        parts = [self._encode(batch) for batch in x.split(_tokens_at_once(self.n_latents))]
+        k = max(1, *(part.values.shape[1] for part in parts))
+        return Latents(*(torch.cat([_padded(part[field], k) for part in parts]) for field in range(2)))
 
     def decode(self, latents: Latents) -> Float[Tensor, "token d_model"]:
         """Reconstructions of any number of codes."""
-        pairs = zip(latents.values.split(BATCH_TOKENS), latents.indices.split(BATCH_TOKENS), strict=True)
+        size = _tokens_at_once(latents.values.shape[1])
+        pairs = zip(latents.values.split(size), latents.indices.split(size), strict=True)
         return torch.cat([self._decode(Latents(*pair)) for pair in pairs])
 
     def save(self, folder: Path) -> None:
@@ -50,18 +57,19 @@ class RemoteFeaturizer:
     def _encode(self, x: Tensor) -> Latents:
         _, found = self._worker.call({"op": "encode", "index": self._index}, {"x": x})
         latents = Latents(_tensor(found, "values", "encode"), _tensor(found, "indices", "encode"))
-        validate(latents, len(x), self.n_latents)
-        return latents
+        return validated(latents, len(x), self.n_latents)
 
     def _decode(self, latents: Latents) -> Tensor:
-        _, found = self._worker.call({"op": "decode", "index": self._index}, latents._asdict())
+        asked = {"values": latents.values, "indices": latents.indices.long()}
+        _, found = self._worker.call({"op": "decode", "index": self._index}, asked)
         x = _tensor(found, "x", "decode")
         wanted = (len(latents.values), self._d_model)
         if tuple(x.shape) != wanted or not x.is_floating_point():
             raise MethodError(f"decode returned {x.dtype} of shape {tuple(x.shape)}: float of shape {wanted} is needed")
+        x = x.float()
         if not torch.isfinite(x).all():
-            raise MethodError("decode returned values that are not finite")
-        return x.float()
+            raise MethodError("decode returned values that are not finite in float32")
+        return x
 
 
 def fit(worker: Worker, jobs: Sequence[Job], scope: str) -> tuple[list[RemoteFeaturizer], dict[str, Any]]:
@@ -78,26 +86,61 @@ def fit(worker: Worker, jobs: Sequence[Job], scope: str) -> tuple[list[RemoteFea
     return _featurizers(worker, reply, jobs[0].stream["d_model"]), reply
 
 
-def load(worker: Worker, folders: Sequence[Path], d_model: int) -> tuple[list[RemoteFeaturizer], dict[str, Any]]:
-    """Stored featurizers, without fitting."""
-    reply, _ = worker.call({"op": "load", "folders": [str(folder) for folder in folders]})
-    return _featurizers(worker, reply, d_model), reply
+def load(worker: Worker, folders: Sequence[Path], jobs: Sequence[Job]) -> tuple[list[RemoteFeaturizer], dict[str, Any]]:
+    """Stored featurizers of these jobs, without fitting."""
+    header = {"op": "load", "folders": [str(folder) for folder in folders], "seed": jobs[0].seed}
+    reply, _ = worker.call(header)
+    return _featurizers(worker, reply, jobs[0].stream["d_model"]), reply
 
 
-def validate(latents: Latents, tokens: int, n_latents: int) -> None:
-    """Refuse latents outside the contract, naming what is wrong."""
+def validated(latents: Latents, tokens: int, n_latents: int) -> Latents:
+    """Active entries alone, float32 and int32, padded with 0; latents outside the contract are refused by name."""
     values, indices = latents
     if values.ndim != 2 or values.shape != indices.shape or len(values) != tokens:
         raise MethodError(
             f"encode returned shapes {tuple(values.shape)} and {tuple(indices.shape)} for {tokens} tokens: "
             "both must be [token, k]"
         )
-    if not values.is_floating_point() or indices.is_floating_point() or indices.dtype == torch.bool:
+    if not values.is_floating_point() or indices.dtype not in _WHOLE:
         raise MethodError(f"encode returned dtypes {values.dtype} and {indices.dtype}: float and integer are needed")
+    values = values.float()
     if not torch.isfinite(values).all() or (values < 0).any():
         raise MethodError("encode returned negative or non-finite values: signed codes become two latents")
     if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= n_latents):
         raise MethodError(f"encode returned latent ids outside [0, {n_latents})")
+    values, indices = _active(values, indices.int())
+    if _repeats(values, indices):
+        raise MethodError("encode returned a latent id twice for one token: ids must be distinct within a token")
+    return Latents(values, indices)
+
+
+def _active(values: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Entries above 0, in their order, as far left as they go: a dense method's codes may be mostly zeros."""
+    active = values > 0
+    count = active.sum(dim=1)
+    k = int(count.max()) if len(count) else 0
+    if k == values.shape[1]:
+        return values, indices
+    row, column = active.nonzero(as_tuple=True)
+    slot = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
+    kept = torch.zeros(len(values), max(k, 1)), torch.zeros(len(values), max(k, 1), dtype=torch.int32)
+    kept[0][row, slot], kept[1][row, slot] = values[row, column], indices[row, column]
+    return kept
+
+
+def _repeats(values: Tensor, indices: Tensor) -> bool:
+    """Whether any token has an id in two active entries."""
+    nobody = -1 - torch.arange(indices.shape[1], dtype=torch.int32)
+    ordered = torch.where(values > 0, indices, nobody).sort(dim=1).values
+    return bool((ordered[:, 1:] == ordered[:, :-1]).any())
+
+
+def _tokens_at_once(width: int) -> int:
+    return min(BATCH_TOKENS, max(FEWEST_TOKENS, BATCH_ENTRIES // max(width, 1)))
+
+
+def _padded(values: Tensor, k: int) -> Tensor:
+    return torch.nn.functional.pad(values, (0, k - values.shape[1]))
 
 
 def _featurizers(worker: Worker, reply: dict[str, Any], d_model: int) -> list[RemoteFeaturizer]:

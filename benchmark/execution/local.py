@@ -9,31 +9,51 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from torch import Tensor
 
 from benchmark.execution.contract import Chunks, MethodError, Reply
+from benchmark.suite import Limits
 from benchmark.worker import frames
 
 LIVENESS_SECONDS = 1.0
+PASSED_ON = (
+    "PATH", "PYTHONPATH", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
+    "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA",
+    "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "NUMBA_CACHE_DIR", "PYTHONDONTWRITEBYTECODE",
+)  # fmt: skip
+"""All that a worker sees of the environment: no key, token or name of anybody's is in it."""
 
 
 class ForkedWorker:
     """The harness's end of one worker process."""
 
-    def __init__(self, server: ForkServer, channel: socket.socket, pid: int, chunks: Chunks, log: Path) -> None:
+    def __init__(
+        self, server: ForkServer, channel: socket.socket, pid: int, chunks: Chunks, log: Path, limits: Limits
+    ) -> None:
         self._server, self._channel, self.pid = server, channel, pid
         channel.settimeout(LIVENESS_SECONDS)
         self._process = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
-        self._chunks, self._log = chunks, log
+        self._chunks, self._log, self._limits = chunks, log, limits
+        self._printed_before = log.stat().st_size if log.is_file() else 0
+        self._asked = self._looked = time.monotonic()
+        self._op = "open"
 
     def call(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> Reply:
+        self._op, self._asked = str(header["op"]), time.monotonic()
         self._send(header, tensors)
         while True:
             reply, found = self._receive(header)
+            self._alive()
             if reply.get("op") == "chunk":
                 stream, number = reply.get("stream"), reply.get("number")
                 if not isinstance(stream, str) or not isinstance(number, int):
@@ -66,8 +86,27 @@ class ForkedWorker:
             self._log.unlink()
 
     def _alive(self) -> bool:
-        """Whether the process still runs; only its death makes its pidfd readable."""
+        """Whether the process still runs, within its limits; only its death makes its pidfd readable."""
+        if time.monotonic() - self._looked >= LIVENESS_SECONDS:
+            self._looked = time.monotonic()
+            if over := self._over():
+                with suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+                raise MethodError(f"{over}; the method was stopped, what it printed is in {self._log}")
         return self._process is None or not select.select([self._process], [], [], 0)[0]
+
+    def _over(self) -> str | None:
+        """The limit that the worker is over."""
+        limits = self._limits
+        name = "fit_seconds" if self._op == "fit" else "answer_seconds"
+        if time.monotonic() - self._asked > getattr(limits, name):
+            return f"{self._op} took more than the suite's limits.{name}, {getattr(limits, name)}"
+        if _resident(self.pid) > limits.memory_gib * 2**30:
+            return f"{self._op} took more memory than the suite's limits.memory_gib, {limits.memory_gib:g}"
+        printed = self._log.stat().st_size - self._printed_before if self._log.is_file() else 0
+        if printed > limits.output_mib * 2**20:
+            return f"{self._op} printed more than the suite's limits.output_mib, {limits.output_mib:g}"
+        return None
 
     def _fate(self, header: Mapping[str, Any]) -> str:
         self._channel.close()
@@ -79,7 +118,8 @@ class ForkedWorker:
 class ForkServer:
     """Executor with one server process per method environment.
 
-    The server imports torch while the harness goes on. Its threads wait passively: harness and worker take turns, and
+    The server imports torch while the harness goes on. Of the environment workers see `PASSED_ON`, and a home of their
+    own, for the caches of libraries. Its threads wait passively: harness and worker take turns, and
     threads that spin while the other side works would take its cores.
     """
 
@@ -87,10 +127,12 @@ class ForkServer:
 
     def __init__(self, python: str = sys.executable) -> None:
         self._python = python
+        self._home = tempfile.TemporaryDirectory(prefix="nullgap-home-")
         self._launch()
 
     def _launch(self) -> None:
         self._ended: dict[int, int | None] = {}
+        passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -99,10 +141,10 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd=Path(__file__).parents[2],
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
+                env={"OMP_WAIT_POLICY": "PASSIVE", **passed, "HOME": self._home.name, "PYTHONUNBUFFERED": "1"},
             )
 
-    def start(self, chunks: Chunks, log: Path) -> ForkedWorker:
+    def start(self, chunks: Chunks, log: Path, limits: Limits) -> ForkedWorker:
         """A fresh worker; a server that is gone costs the worker it had, and not the next one."""
         if self._process.poll() is not None:
             self._control.close()
@@ -110,11 +152,12 @@ class ForkServer:
         log.parent.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         with theirs:
-            request = json.dumps({"op": "fork", "log": str(log)}).encode()
+            file_bytes = int(limits.disk_gib * 2**30)
+            request = json.dumps({"op": "fork", "log": str(log), "file_bytes": file_bytes}).encode()
             socket.send_fds(self._control, [request], [theirs.fileno()])
             pid = int(self._answer()["pid"])
             self._ended.pop(pid, None)
-            return ForkedWorker(self, ours, pid, chunks, log)
+            return ForkedWorker(self, ours, pid, chunks, log, limits)
 
     def wait(self, pid: int) -> int | None:
         """How a worker ended, negative for a signal; None when the server is gone."""
@@ -129,9 +172,21 @@ class ForkServer:
     def close(self) -> None:
         self._control.close()
         self._process.wait()
+        self._home.cleanup()
 
     def _answer(self) -> dict[str, Any]:
         text = self._control.recv(1 << 16)
         if not text:
             raise MethodError("the worker server is gone: see its message above")
         return dict(json.loads(text))
+
+
+def _resident(pid: int) -> int:
+    """Resident bytes of a process and of what it started; RLIMIT_AS would count what CUDA maps and never touches."""
+    total = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += one.memory_info().rss
+    return total

@@ -1,8 +1,8 @@
 """Fork server: imports torch and touches no tensor, then forks one worker per request.
 
-`python -m benchmark.worker FD`: FD is a Unix socket. A request {"op": "fork", "log": path} carries the worker's own
-socket as a file descriptor; {"op": "wait", "pid": n} answers how a worker ended. When the harness goes away the socket
-closes and every worker is killed. A worker outlives neither side.
+`python -m benchmark.worker FD`: FD is a Unix socket. A request {"op": "fork", "log": path, "file_bytes": n} carries the
+worker's own socket as a file descriptor; {"op": "wait", "pid": n} answers how a worker ended. When the harness goes
+away the socket closes and every worker is killed. A worker outlives neither side.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -41,7 +42,7 @@ def serve(control: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 control.close()
-                _work(socket.socket(fileno=descriptors[0]), request["log"])
+                _work(socket.socket(fileno=descriptors[0]), request["log"], request["file_bytes"])
             os.close(descriptors[0])
             workers.add(pid)
             control.sendall(json.dumps({"pid": pid}).encode())
@@ -52,7 +53,7 @@ def serve(control: socket.socket) -> None:
         _kill_session(pid)
 
 
-def _work(channel: socket.socket, log: str) -> NoReturn:
+def _work(channel: socket.socket, log: str, file_bytes: int) -> NoReturn:
     status = 1
     try:
         os.setsid()
@@ -60,6 +61,7 @@ def _work(channel: socket.socket, log: str) -> NoReturn:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        _limit_files(file_bytes)
         run(channel)
         status = 0
     except BaseException:
@@ -68,6 +70,13 @@ def _work(channel: socket.socket, log: str) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _limit_files(size: int) -> None:
+    """No file that the worker writes grows beyond this, or beyond what the system allows anyway."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    size = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def run(channel: socket.socket) -> None:

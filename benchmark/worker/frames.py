@@ -15,7 +15,8 @@ from torch import Tensor
 
 _PREFIX = struct.Struct("<IQ")
 MAX_HEADER = 1 << 22
-MAX_TENSORS = 1 << 33
+MAX_TENSORS = 1 << 30
+GROWTH = 1 << 22
 
 Message = tuple[dict[str, Any], dict[str, Tensor]]
 
@@ -58,10 +59,13 @@ def receive(channel: socket.socket, alive: Callable[[], bool] = lambda: True) ->
 
 
 def _read(channel: socket.socket, size: int, alive: Callable[[], bool]) -> bytearray:
-    buffer = bytearray(size)
-    view, done = memoryview(buffer), 0
+    """Memory grows with what arrives, not with what a header announces."""
+    buffer, done = bytearray(), 0
     while done < size:
-        count = _while_alive(partial(channel.recv_into, view[done:]), alive)
+        if done == len(buffer):
+            buffer.extend(bytes(min(size - done, max(done, GROWTH))))
+        with memoryview(buffer) as view, view[done:] as rest:
+            count = _while_alive(partial(channel.recv_into, rest), alive)
         if count == 0:
             raise Closed("the other side closed the connection")
         done += count

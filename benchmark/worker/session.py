@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import random
 import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from benchmark.api import Checked, Decoder, FitJob, JointFeatureMethod, Latents, Persistent
@@ -37,8 +40,10 @@ class Session:
 
     def _on_open(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
         self._device = torch.device(header["device"])
-        if header["threads"]:
-            torch.set_num_threads(header["threads"])
+        torch.set_num_threads(header["threads"])
+        # As in the harness: sums of numpy and scipy depend on the number of threads.
+        threadpool_limits(1, user_api="blas")
+        seed_everything(0)
         self._class = load_class(Path(header["folder"]), header["entry"])
         return {"joint": issubclass(self._class, JointFeatureMethod), "persistent": hasattr(self._class, "load")}, {}
 
@@ -66,6 +71,7 @@ class Session:
         return self._described(), {}
 
     def _on_load(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        seed_everything(header["seed"])
         self._featurizers = [self._class.load(Path(folder)) for folder in header["folders"]]
         return self._described(), {}
 
@@ -91,22 +97,50 @@ class Session:
             "n_latents": [int(featurizer.n_latents) for featurizer in self._featurizers],
             "decodes": [isinstance(featurizer, Decoder) for featurizer in self._featurizers],
             "persistent": all(isinstance(featurizer, Persistent) for featurizer in self._featurizers),
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_bytes": peak_bytes(),
         }
 
 
 def load_class(folder: Path, entry: str) -> Any:
-    """The class `entry` of `method.py` in a folder; sibling modules of the method import by their own names."""
-    name = f"method_{folder.name}"
-    spec = importlib.util.spec_from_file_location(name, folder / "method.py", submodule_search_locations=[str(folder)])
-    if spec is None or spec.loader is None:
+    """The class `entry` of `method.py` in a folder, which is a package of its own: siblings import as `.engine`, so
+    that a copied folder runs its own code.
+
+    A folder within a package that can be imported, as the baselines are, goes by that package's name: compiled kernels
+    on disk remember the name of their module, and everybody must find them under the same one.
+    """
+    if not (folder / "method.py").is_file():
         raise ImportError(f"{folder} has no method.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    module = _in_package(folder) or _alone(folder)
     if not hasattr(module, entry):
         raise ImportError(f"{folder}/method.py has no class {entry!r}: it has {', '.join(_public(vars(module)))}")
     return getattr(module, entry)
+
+
+def _in_package(folder: Path) -> ModuleType | None:
+    package = f"{folder.parent.name}.{folder.name}"
+    known = importlib.util.find_spec(folder.parent.name) if folder.parent.name.isidentifier() else None
+    places = [Path(place).resolve() for place in (known.submodule_search_locations or ())] if known else []
+    if folder.parent.resolve() not in places or not (folder / "__init__.py").is_file():
+        return None
+    return importlib.import_module(f"{package}.method")
+
+
+def _alone(folder: Path) -> ModuleType:
+    name = f"method_{folder.name}"
+    for known in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+        del sys.modules[known]
+    spec = importlib.util.spec_from_file_location(name, folder / "method.py", submodule_search_locations=[str(folder)])
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def peak_bytes() -> int:
+    """Largest resident size of this process so far; the system counts in kibibytes, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def seed_everything(seed: int) -> None:

@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from baselines.topk_sae.training import Settings, Trainer
 from benchmark import method as methods
-from benchmark import pipeline, provenance
+from benchmark import pipeline
 from benchmark.api import Latents
 from benchmark.autointerp.windows import Windows, firing_windows
 from benchmark.judges.contract import Language
@@ -23,6 +23,7 @@ from benchmark.records import Store
 from benchmark.suite import Suite
 from benchmark.tracks.autointerp import Text, draw
 from benchmark.tracks.featurizer import csr
+from benchmark.worker import session
 from tests.baselines.test_topk_sae import MANIFEST, Recorded
 from tests.conftest import Silent
 
@@ -71,7 +72,7 @@ def train_wide(steps: int) -> None:
     trainer = Trainer(Settings(**settings), Recorded(x), 0)
     for _ in range(steps):
         trainer.step(x)
-    print(provenance.peak_bytes())
+    print(session.peak_bytes())
 
 
 def test_131072_latents_train_within_what_they_weigh(benchmark: BenchmarkFixture) -> None:
@@ -110,7 +111,7 @@ def examples_of_a_million_tokens() -> None:
     column = codes[:, drawn].tocsc()
     found = draw(drawn, column, column, Text(windows, windows, language), lambda *parts: np.random.default_rng(0))
     assert found.eligible.all()
-    print(provenance.peak_bytes())
+    print(session.peak_bytes())
 
 
 def test_examples_of_a_million_tokens_on_16k_latents_fit_in_2_gib(benchmark: BenchmarkFixture) -> None:

@@ -18,6 +18,7 @@ from benchmark.execution.featurizers import Job
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkServer
 from benchmark.method import ROOT
+from benchmark.suite import Limits
 from tests.baselines.test_topk_sae import MANIFEST, dense_loss, parameters
 
 N_TOKENS, D_MODEL, CHUNK = 65_536, 64, 8_192
@@ -26,7 +27,7 @@ N_TOKENS, D_MODEL, CHUNK = 65_536, 64, 8_192
 def cell(executor: Executor, folder: Path) -> float:
     """Seconds of a whole cell as a worker sees it: start, open, fit, encode, decode, close."""
     started = time.perf_counter()
-    worker = executor.start(lambda stream, number: folder / f"{number}.bin", folder / "log")
+    worker = executor.start(lambda stream, number: folder / f"{number}.bin", folder / "log", Limits())
     home = ROOT / "baselines" / "topk_sae"
     worker.call({"op": "open", "folder": str(home), "entry": "TopKSAE", "device": "cpu", "threads": 2})
     spec = {"id": "s", "d_model": D_MODEL, "n_tokens": N_TOKENS, "chunk_tokens": CHUNK, "shuffle_tokens": 16_384}

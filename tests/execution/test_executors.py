@@ -18,10 +18,12 @@ import torch
 from benchmark.api import Latents
 from benchmark.execution import featurizers
 from benchmark.execution.contract import Executor, MethodError, Worker
-from benchmark.execution.featurizers import Job, validate
+from benchmark.execution.featurizers import Job, validated
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkedWorker, ForkServer
+from benchmark.suite import Limits
 
+LIMITS = Limits()
 D_MODEL, N_TOKENS, CHUNK = 8, 2_000, 512
 
 METHOD = """
@@ -102,8 +104,8 @@ def server() -> Iterator[ForkServer]:
     made.close()
 
 
-def start(executor: Executor, method: Path) -> Worker:
-    worker = executor.start(lambda stream, number: method / f"{number}.bin", method / "worker.log")
+def start(executor: Executor, method: Path, limits: Limits = LIMITS) -> Worker:
+    worker = executor.start(lambda stream, number: method / f"{number}.bin", method / "worker.log", limits)
     worker.call({"op": "open", "folder": str(method), "entry": "Method", "device": "cpu", "threads": 1})
     return worker
 
@@ -236,8 +238,10 @@ def test_no_process_outlives_a_killed_harness(method: Path, chunks: Path) -> Non
         (torch.tensor([[1.0, -1], [0, 0]]), torch.zeros(2, 2).long(), "negative"),
         (torch.ones(2, 2), torch.full((2, 2), 9), r"outside \[0, 9\)"),
         (torch.ones(2, 2), torch.full((2, 2), -1), "outside"),
+        (torch.tensor([[1e300, 1.0], [0, 0]], dtype=torch.float64), torch.tensor([[0, 1], [0, 1]]), "non-finite"),
+        (torch.ones(2, 2), torch.tensor([[0, 1], [3, 3]]), "twice for one token"),
     ],
 )
 def test_latents_outside_the_contract_are_refused(values: torch.Tensor, indices: torch.Tensor, word: str) -> None:
     with pytest.raises(MethodError, match=word):
-        validate(Latents(values, indices), 2, 9)
+        validated(Latents(values, indices), 2, 9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import tracemalloc
 
 import pytest
 import torch
@@ -31,9 +32,10 @@ def test_round_trip() -> None:
         struct.pack("<IQ", 5, 0) + b"{bad}",
         struct.pack("<IQ", 2, 3) + b"{}abc",
         struct.pack("<IQ", 1 << 30, 0),
+        struct.pack("<IQ", 2, frames.MAX_TENSORS + 1) + b"{}",
         struct.pack("<IQ", 2, 0) + b"[]",
     ],
-    ids=["nothing", "cut", "not json", "not safetensors", "huge", "not an object"],
+    ids=["nothing", "cut", "not json", "not safetensors", "huge", "huge tensors", "not an object"],
 )
 def test_broken_frames_raise_closed(raw: bytes) -> None:
     ours, theirs = socket.socketpair()
@@ -41,3 +43,15 @@ def test_broken_frames_raise_closed(raw: bytes) -> None:
     ours.close()
     with pytest.raises(frames.Closed):
         frames.receive(theirs)
+
+
+def test_memory_grows_with_what_arrives_and_not_with_what_is_announced() -> None:
+    tracemalloc.start()
+    ours, theirs = socket.socketpair()
+    ours.sendall(struct.pack("<IQ", 2, frames.MAX_TENSORS) + b"{}" + bytes(1000))
+    ours.close()
+    with pytest.raises(frames.Closed):
+        frames.receive(theirs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * frames.GROWTH < frames.MAX_TENSORS
