@@ -10,6 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +34,11 @@ REFUSED = (400, 404, 413, 422)
 """What a server answers to a prompt that it will never take."""
 VERSION = 1
 OURS, WHOLE = ("price_in", "price_out"), ("num_concurrent", "max_retries", "timeout")
+TEXTS = ("text", "output_text")
+"""Parts of an answer that are what it says; others are pictures, or thoughts."""
+OFFICIAL, OPENAI_KEY = "api.openai.com", "OPENAI_API_KEY"
 HOW_TO_REACH = (
+    "key_env",
     "num_concurrent",
     "max_retries",
     "timeout",
@@ -71,7 +76,7 @@ class Spec(NamedTuple):
 
         kind, _, text = line.partition(":")
         if kind not in known():
-            raise unknown("judge", kind, [*registry.JUDGES, *known()])
+            raise unknown("judge", line if kind in registry.JUDGES else kind, [*registry.JUDGES, *known()])
         kind = ALIASES.get(kind, kind)
         wrong = [part for part in text.split(",") if part and "=" not in part]
         if wrong:
@@ -97,14 +102,39 @@ class Spec(NamedTuple):
         kept = [f"{name}={self.arguments[name]}" for name in sorted(self.arguments) if name not in HOW_TO_REACH]
         folder = Path(str(self.arguments.get("pretrained", "")))
         if kept and folder.name and folder.is_dir():
-            files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())]
-            kept.append(f"files={keyed.short(files)}")
+            files = sorted(path for path in folder.iterdir() if path.is_file())
+            stats = [(path, path.stat()) for path in files]
+            contents = [(path.name, _digest(path, stat.st_size, stat.st_mtime_ns)) for path, stat in stats]
+            kept.append(f"files={keyed.short(contents)}")
         return f"{self.kind}/{VERSION}:{','.join(kept)}"
+
+    @property
+    def authorization(self) -> dict[str, str] | None:
+        """The header that carries the user's key to a server: only where the user names the key, `auth_token=KEY` or
+        `key_env=VARIABLE`, or the server is OpenAI's own. None where no address is given: then the library asks the
+        provider of that kind, with that provider's key.
+
+        Raises:
+            BadInput: a variable that is named and not set.
+        """
+        if self.kind not in SERVED and "base_url" not in self.arguments:
+            return None
+        token = self.arguments.get("auth_token")
+        variable = self.arguments.get("key_env") or (OPENAI_KEY if self._is_official else None)
+        if token is None and variable is not None:
+            token = os.environ.get(str(variable))
+            if not token:
+                raise BadInput(f"judge {self.kind} needs {variable} in the environment")
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    @property
+    def _is_official(self) -> bool:
+        url = str(self.arguments.get("base_url", f"https://{OFFICIAL}"))
+        return self.kind.startswith("openai-") and urlsplit(url)[:2] == ("https", OFFICIAL)
 
     def check(self) -> None:
         """Refuse a server that nobody listens at, or a model that is not there, before any compute."""
-        if self.kind.startswith("openai-") and not os.environ.get("OPENAI_API_KEY"):
-            raise BadInput(f"judge {self.kind} needs OPENAI_API_KEY in the environment")
+        _ = self.authorization
         if self.kind == "vllm" and find_spec("vllm") is None:
             raise BadInput(
                 "judge vllm needs the package vllm: install it, or serve the model and use local-completions"
@@ -140,6 +170,12 @@ class Spec(NamedTuple):
             raise BadInput(f"judge hf: {str(error).splitlines()[0]}") from error
 
 
+@cache
+def _digest(file: Path, size: int, modified: int) -> str:
+    """Content id of a file, read again only when its size or time of change says so."""
+    return keyed.files_digest([file], file.parent)
+
+
 def known() -> list[str]:
     """Names of lm-eval's registry."""
     import lm_eval.models  # noqa: F401, PLC0415
@@ -160,7 +196,11 @@ class Backend:
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
         arguments = DEFAULTS.get(spec.kind, {}) | spec.arguments
+        arguments.pop("key_env", None)
         self._model = get_model(spec.kind)(**arguments)
+        if spec.authorization is not None:
+            # lm-eval sends OPENAI_API_KEY to whatever base_url says; its header is computed once, on first use
+            self._model.__dict__["header"] = spec.authorization
         if hasattr(self._model, "parse_generations"):
             self._model.parse_generations = self._counted(self._model.parse_generations)
         self._chunk = max(CHUNK, 4 * int(arguments.get("num_concurrent", 1)))
@@ -249,12 +289,25 @@ class Backend:
     def _counted(self, parse: Callable[..., list[str]]) -> Callable[..., list[str]]:
         def counting(outputs: Any, **rest: Any) -> list[str]:
             for output in outputs if isinstance(outputs, list) else [outputs]:
+                _join_parts(output)
                 usage = (output or {}).get("usage") or {}
                 self.prompt_tokens = _plus(self.prompt_tokens, usage.get("prompt_tokens"))
                 self.completion_tokens = _plus(self.completion_tokens, usage.get("completion_tokens"))
             return parse(outputs=outputs, **rest)
 
         return counting
+
+
+def _join_parts(output: Any) -> None:
+    """Content of an answer that comes in parts becomes one text, in place; parts that are no text are left out."""
+    choices = output.get("choices") if isinstance(output, dict) else None
+    for choice in choices or ():
+        message = choice.get("message") if isinstance(choice, dict) else None
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(message, dict) and isinstance(content, list):
+            said = [part for part in content if not isinstance(part, dict) or part.get("type", "text") in TEXTS]
+            texts = [part.get("text") if isinstance(part, dict) else part for part in said]
+            message["content"] = "".join(text for text in texts if isinstance(text, str))
 
 
 class _Hook:

@@ -86,3 +86,7 @@ class Judge(Protocol):
     def usage(self) -> Usage | None:
         """What was asked since the last call; None for a judge that costs nothing."""
         ...
+
+    def close(self) -> None:
+        """Let go of what the judge holds open."""
+        ...

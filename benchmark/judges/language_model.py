@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +47,8 @@ class LanguageModel:
             Asked(prompts.explain(examples, self._language.decode), prompts.EXPLANATION_TOKENS) for examples in latents
         ]
         said = [
-            None if answer is None else prompts.read_explanation(answer)
-            for answer in self._answers(asked, "explaining", progress)
+            prompts.read_explanation(answer)
+            for answer in self._answers(asked, "explaining", progress, [prompts.read_explanation] * len(asked))
         ]
         self._usage.unexplained += sum(words is None for words in said)
         return [Explanation(words or "", failed=words is None) for words in said]
@@ -67,11 +68,10 @@ class LanguageModel:
             prompts.grade(asked[number][0], part, self._language.decode)
             for (number, _), part in zip(slices, parts, strict=True)
         ]
-        answers = self._answers([Asked(history, prompts.GRADES_TOKENS) for history in histories], "grading", progress)
-        read = [
-            None if answer is None else prompts.read_grades(answer, len(part.tokens))
-            for answer, part in zip(answers, parts, strict=True)
-        ]
+        readers = [partial(prompts.read_grades, count=len(part.tokens)) for part in parts]
+        asking = [Asked(history, prompts.GRADES_TOKENS) for history in histories]
+        answers = self._answers(asking, "grading", progress, readers)
+        read = [reader(answer) for reader, answer in zip(readers, answers, strict=True)]
         probable = self._probabilities(histories, read, progress)
         grades = [np.full(len(questions.tokens), np.nan) for _, questions in asked]
         for (number, part), found in zip(slices, probable, strict=True):
@@ -93,6 +93,10 @@ class LanguageModel:
             ) / 1e6
         return found
 
+    def close(self) -> None:
+        """Close the transcript."""
+        self._transcript.close()
+
     def _probabilities(
         self, histories: list[list[prompts.Message]], read: list[list[int] | None], progress: Progress
     ) -> list[list[float] | None]:
@@ -105,7 +109,7 @@ class LanguageModel:
             for place in range(len(grades or ()))
             if grades is not None
         ]
-        logits = iter(self._answers(asked, "reading probabilities", progress))
+        logits = iter(self._answers(asked, "reading probabilities", progress, [_number] * len(asked)))
         found: list[list[float] | None] = []
         for grades in read:
             values = [next(logits) for _ in grades or ()]
@@ -113,16 +117,22 @@ class LanguageModel:
             found.append([float(1 / (1 + np.exp(-value))) for value in values] if usable else None)
         return found
 
-    def _answers(self, asked: Sequence[Asked], what: str, progress: Progress) -> list[Any]:
-        """Answers from the transcript, the rest from the model; None where the model gave none."""
-        found = [self._transcript.find(one.question) for one in asked]
+    def _answers(
+        self, asked: Sequence[Asked], what: str, progress: Progress, readers: Sequence[Callable[[Any], Any]]
+    ) -> list[Any]:
+        """Answers from the transcript, the rest from the model; None where there is none. What is kept and cannot be
+        read is asked again: the server may have been mended since.
+        """
+        kept = [self._transcript.find(one.question) for one in asked]
+        found = [answer if reader(answer) is not None else None for answer, reader in zip(kept, readers, strict=True)]
         missing = [number for number, answer in enumerate(found) if answer is None]
         self._usage.replayed += len(asked) - len(missing)
         if self._replay:
-            if missing and len(missing) == len(asked):
+            lacking = sum(answer is None for answer in kept)
+            if lacking and lacking == len(asked):
                 raise JudgeError(f"none of {len(asked)} answers is in {self._transcript.path}: run without replay once")
-            self._usage.failed += len(missing)
-            return found
+            self._usage.failed += lacking
+            return kept
         for start in range(0, len(missing), AT_ONCE):
             numbers = missing[start : start + AT_ONCE]
             progress(f"judge {what}", start, len(missing))
@@ -142,6 +152,10 @@ class LanguageModel:
         else:
             failed = self._model.log_odds_of_one([(one.history, one.begun or "") for one in asked], heard)
         self._usage.failed += len(failed)
+
+
+def _number(answer: Any) -> float | None:
+    return answer if isinstance(answer, float) and np.isfinite(answer) else None
 
 
 def identity(spec: Spec) -> str:

@@ -83,6 +83,9 @@ class Lexical:
     def usage(self) -> Usage | None:
         return None
 
+    def close(self) -> None:
+        pass
+
     def _terms(self, part: str, tokens: NDArray[np.int64], active: NDArray[np.bool_]) -> Terms:
         """Log-likelihood ratios of the ids that say most, by their pull on the whole: count x ratio."""
         seen = _related(part, tokens)[active]

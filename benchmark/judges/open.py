@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark import keyed, registry
-from benchmark.judges import language_model, lexical
+from benchmark.judges import language_model, lexical, prompts
 from benchmark.judges.backend import Spec
 from benchmark.judges.contract import Judge, Language
 from benchmark.judges.language_model import LanguageModel
 from benchmark.judges.transcript import Transcript
+
+ITEMS = 100
+"""Items of a scorer for one latent."""
+TOKENS_PER_REQUEST = (600, 20)
+"""In and out, of a request of usual length."""
 
 
 class Judging(NamedTuple):
@@ -42,6 +47,22 @@ def public(spec: str) -> str:
     found = Spec.parse(spec)
     model = str(found.arguments.get("model") or found.arguments.get("pretrained") or "")
     return f"{found.kind}:{Path(model).name} ({keyed.short('judge', language_model.identity(found))[:8]})"
+
+
+def cost(spec: str, latents: int, scorers: int, paper: bool) -> str:
+    """At most what a language model is asked about so many latents, as a sentence. Each is explained (for the paper's
+    scorer once more), and each scorer's items are graded with its own explanation and with the blind ones.
+    """
+    found = Spec.parse(spec)
+    graded = -(-ITEMS // prompts.TOGETHER) * scorers * (1 + len(registry.BLIND))
+    requests = latents * ((2 if paper else 1) + graded)
+    tokens = [requests * each for each in TOKENS_PER_REQUEST]
+    prices = found.prices
+    dollars = (tokens[0] * prices["price_in"] + tokens[1] * prices["price_out"]) / 1e6 if len(prices) == 2 else None
+    said = f"judge: at most {requests:,} requests, some {tokens[0]:,} tokens in and {tokens[1]:,} out"
+    return said + (
+        f", {dollars:,.2f} US dollars" if dollars is not None else "; price_in and price_out give their price"
+    )
 
 
 def open_judge(judging: Judging, language: Language) -> Judge:

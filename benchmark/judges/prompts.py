@@ -62,6 +62,10 @@ Explanation: the word "bank" where it means the edge of a river, not a place for
 3. She counted the coins twice and sighed.""",
     "[0, 1, 0]",
 )
+_THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning)"
+_THOUGHT_BEGINS = re.compile(rf"<\|?{_THOUGHT}\|?>|\[THINK\]", re.IGNORECASE)
+_THOUGHT_ENDS = re.compile(rf"<\|?/{_THOUGHT}\|?>|\[/THINK\]", re.IGNORECASE)
+_CHANNEL = re.compile(r"<\|channel\|>(\w+)<\|message\|>")
 NOTHING = "(there is none: judge from the excerpts alone)"
 
 
@@ -90,16 +94,30 @@ def grade(explanation: Explanation, questions: Questions, decode: Decode) -> lis
     return _chat(system, shot, f"Explanation: {explanation.text or NOTHING}\n\n" + "\n".join(excerpts))
 
 
-def read_explanation(answer: str) -> str | None:
+def spoken(answer: object) -> str:
+    """What an answer says, without the thoughts that some models write down before it; empty where it is no text, or a
+    thought that was cut off.
+    """
+    if not isinstance(answer, str):
+        return ""
+    channels = _CHANNEL.split(answer)
+    if len(channels) > 1:
+        named = dict(zip(channels[1::2], channels[2::2], strict=True))
+        answer = named.get("final", "").partition("<|")[0]
+    said = _THOUGHT_ENDS.split(answer)[-1]
+    return _THOUGHT_BEGINS.split(said)[0].strip()
+
+
+def read_explanation(answer: object) -> str | None:
     """The explanation of an answer in one line; None where there is nothing to read."""
-    said = answer.rpartition("Explanation:")[2].strip()
+    said = spoken(answer).rpartition("Explanation:")[2].strip()
     first = said.splitlines()[0].strip() if said else ""
     return first[:LONGEST_EXPLANATION] or None
 
 
-def read_grades(answer: str, count: int) -> list[int] | None:
+def read_grades(answer: object, count: int) -> list[int] | None:
     """The last JSON list of an answer, when it holds one 0 or 1 per item; else None."""
-    found = re.findall(r"\[[^\[\]]*\]", answer)
+    found = re.findall(r"\[[^\[\]]*\]", spoken(answer))
     try:
         values = json.loads(found[-1]) if found else None
     except json.JSONDecodeError:

@@ -39,5 +39,9 @@ class Transcript:
         with self._file:
             self._file.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", row)
 
+    def close(self) -> None:
+        """Close the database; a closed transcript answers nothing."""
+        self._file.close()
+
     def __len__(self) -> int:
         return int(self._file.execute("SELECT count(*) FROM answers").fetchone()[0])

@@ -17,7 +17,7 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 10}
 class Reply(NamedTuple):
     """What to answer: content, or a status, or nothing at all (`drop`), after `delay` seconds."""
 
-    content: str | None = ""
+    content: str | list[dict[str, Any]] | None = ""
     status: int = 200
     delay: float = 0.0
     drop: bool = False
@@ -32,6 +32,7 @@ class Scripted:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.questions: list[str] = []
+        self.authorizations: list[str | None] = []
         self.lock = threading.Lock()
         self.url = ""
 
@@ -61,6 +62,7 @@ def serving(script: Script = well) -> Iterator[Scripted]:
             with scripted.lock:
                 number = len(scripted.questions)
                 scripted.questions.append(question)
+                scripted.authorizations.append(self.headers["Authorization"])
             reply = scripted.script(number, question)
             time.sleep(reply.delay)
             if reply.drop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
 from benchmark.errors import BadInput
+from benchmark.judges import prompts
 from benchmark.judges.backend import JudgeError, Spec, known
 from benchmark.judges.contract import Examples, Explanation, Language, Questions
 from benchmark.judges.language_model import LanguageModel
@@ -105,7 +107,7 @@ def test_a_second_run_asks_nothing_and_a_replay_needs_no_server(tmp_path: Path) 
 
 def test_two_judges_never_see_each_others_answers(tmp_path: Path) -> None:
     def contrary(number: int, question: str) -> Reply:
-        said = well(number, question).content or ""
+        said = str(well(number, question).content)
         return Reply(said.translate(str.maketrans("01", "10")))
 
     with serving() as server, serving(contrary) as other:
@@ -320,3 +322,104 @@ def test_a_judge_that_cannot_work_is_refused_in_one_sentence(line: str, said: st
     with pytest.raises(BadInput, match=said) as caught:
         Spec.parse(line).check()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("[1, 0]", "[1, 0]"),
+        ("<think>perhaps [0, 0], or</think>\n[1, 0]", "[1, 0]"),
+        ("perhaps [0, 0], or</think>[1, 0]", "[1, 0]"),
+        ("<think>perhaps [1, 0] but the second", ""),
+        ("<THINKING>a</THINKING><thinking>b", ""),
+        ("[1, 0]<think>or is it [0, 0]", "[1, 0]"),
+        ("[THINK]hm[/THINK][1, 0]", "[1, 0]"),
+        ("<|channel|>analysis<|message|>[0, 0]<|end|><|channel|>final<|message|>[1, 0]<|return|>", "[1, 0]"),
+        ("<|channel|>analysis<|message|>perhaps [0, 0]", ""),
+        ([{"type": "text", "text": "[1, 0]"}], ""),
+        (None, ""),
+    ],
+)
+def test_thoughts_are_no_answer(answer: object, said: str) -> None:
+    assert prompts.spoken(answer) == said
+    assert prompts.read_grades(answer, 2) == ([1, 0] if said else None)
+    assert (prompts.read_explanation(answer) is None) == (not said)
+
+
+def test_content_in_parts_is_one_answer(tmp_path: Path) -> None:
+    """As some servers send it; parts that are no text are left out."""
+    with serving() as server:
+        plain = server.script
+        server.script = lambda number, question: in_parts(plain(number, question))
+        one = judge(server, tmp_path, ",price_in=2,price_out=10")
+        words = one.explain(examples(), quiet)
+        grades = one.grade([(words[0], asked) for _, asked in ASKED], quiet)
+    assert [explanation.text for explanation in words] == ["the word w3"] * 3
+    for found, right in zip(grades, RIGHT, strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
+def in_parts(reply: Reply) -> Reply:
+    said = str(reply.content)
+    first, second = ({"type": "text", "text": part} for part in (said[:4], said[4:]))
+    thought = {"type": "reasoning", "text": "maybe [0, 0, 0, 0, 0]"}
+    return reply._replace(content=[first, {"type": "image_url"}, second, thought])
+
+
+def test_a_kept_answer_that_cannot_be_read_is_asked_again(tmp_path: Path) -> None:
+    with serving(lambda number, question: Reply("no list of grades")) as server:
+        first = judge(server, tmp_path)
+        assert np.isnan(first.grade(ASKED[:1], quiet)[0]).all()
+        assert len(server.questions) == 3
+        first.close()
+        server.script = well
+        again = judge(server, tmp_path)
+        np.testing.assert_array_equal(again.grade(ASKED[:1], quiet)[0], RIGHT[0])
+        assert len(server.questions) == 6
+        once_more = judge(server, tmp_path)
+        np.testing.assert_array_equal(once_more.grade(ASKED[:1], quiet)[0], RIGHT[0])
+        assert len(server.questions) == 6, "what can be read is not asked again"
+
+
+@pytest.mark.parametrize(
+    ("more", "sent"),
+    [("", None), (",auth_token=mine", "Bearer mine"), (",key_env=MY_KEY", "Bearer other")],
+)
+def test_a_key_goes_only_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, sent: str | None
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.setenv("MY_KEY", "other")
+    with serving() as server:
+        for kind in ("local-chat-completions", "openai-chat-completions"):
+            line = f"{kind}:model=m,base_url={server.url},max_retries=1{more}"
+            one = open_judge(Judging(line, tmp_path / kind), LANGUAGE)
+            one.explain(examples(1), quiet)
+            one.close()
+    assert len(server.authorizations) == 2
+    assert set(server.authorizations) == {sent}
+    with pytest.raises(BadInput, match="needs NO_KEY in the environment"):
+        Spec.parse(f"local-chat-completions:model=m,base_url={server.url},key_env=NO_KEY").check()
+    assert Spec.parse("openai-chat-completions:model=m").authorization == {"Authorization": "Bearer secret"}
+    for kind in ("openai-chat-completions", "anthropic-chat", "sglang-generate"):
+        for host in ("https://api.openai.com.evil.example", "http://api.openai.com", "https://other.example"):
+            assert Spec.parse(f"{kind}:model=m,base_url={host}/v1/chat/completions").authorization == {}
+
+
+def test_a_local_model_is_known_by_what_its_files_hold(tmp_path: Path) -> None:
+    spec = Spec.parse(f"hf:pretrained={tmp_path}")
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    before = spec.identity
+    os.utime(tmp_path / "model.safetensors", (0, 0))
+    assert spec.identity == before, "touched, and not changed"
+    (tmp_path / "model.safetensors").write_bytes(b"another")
+    assert spec.identity != before
+
+
+def test_a_closed_judge_has_let_go_of_its_transcript(tmp_path: Path) -> None:
+    with serving() as server:
+        one = judge(server, tmp_path)
+        one.explain(examples(1), quiet)
+        one.close()
+        with pytest.raises(sqlite3.ProgrammingError):
+            one.explain(examples(1), quiet)
