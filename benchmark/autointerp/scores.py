@@ -49,19 +49,19 @@ def of_dictionary(scores: Scores, asked: NDArray[np.bool_]) -> Value:
 
     Args:
         scores: per drawn latent [latent], NaN where it was not asked about or is unjudged.
-        asked: which drawn latents were asked about [latent].
+        asked: which drawn latents were asked about [latent]; where none was there is no score: nothing measured is no
+            evidence of chance.
     """
-    reason = _too_few(scores, asked)
+    reason = _too_few(scores, asked) or _nobody(asked)
     if reason:
         return Value(None, reason, scores, int(np.isnan(scores).sum()))
-    q = float(asked.mean()) if len(asked) else 0.0
-    mean = float(np.nanmean(scores)) if asked.any() else CHANCE
-    return Value(q * mean + (1 - q) * CHANCE, None, scores, int(np.isnan(scores).sum()))
+    q = float(asked.mean())
+    return Value(q * float(np.nanmean(scores)) + (1 - q) * CHANCE, None, scores, int(np.isnan(scores).sum()))
 
 
 def of_survivors(scores: Scores, asked: NDArray[np.bool_]) -> Value:
     """Mean over the judged latents, however few: what the reference pipeline reports."""
-    reason = _too_few(scores, asked) or (None if asked.any() else "no latent fires often enough to be scored")
+    reason = _too_few(scores, asked) or _nobody(asked)
     if reason:
         return Value(None, reason, scores, int(np.isnan(scores).sum()))
     return Value(float(np.nanmean(scores)), None, scores, int(np.isnan(scores).sum()))
@@ -72,3 +72,9 @@ def _too_few(scores: Scores, asked: NDArray[np.bool_]) -> str | None:
     if unjudged > MOST_UNJUDGED * asked.sum():
         return f"the judge gave too few usable answers: {unjudged} of {int(asked.sum())} latents are unjudged"
     return None
+
+
+def _nobody(asked: NDArray[np.bool_]) -> str | None:
+    if asked.any():
+        return None
+    return f"none of {len(asked)} drawn latents fires in enough windows to be asked about"

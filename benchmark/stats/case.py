@@ -42,26 +42,20 @@ class CaseClaim(NamedTuple):
 
 
 def against(trained: float, nulls: NDArray[np.float64]) -> Case:
-    """One score against R null scores [draw], larger is better; draws that are all the same have no spread to judge by,
-    and p is then 0, .5 or 1.
-    """
+    """One score against R null scores [draw] with some spread, larger is better."""
     r, gap = len(nulls), float(trained - nulls.mean())
     rank_p = float((1 + (nulls >= trained).sum()) / (r + 1))
-    rounding = 1e-12 * max(abs(trained), float(np.abs(nulls).max()))
-    if np.ptp(nulls) <= rounding:
-        side = float(np.sign(gap)) if abs(gap) > rounding else 0.0
-        return Case(gap, side * float("inf") if side else 0.0, 0.5 - 0.5 * side, rank_p, r)
     t = float(gap / (nulls.std(ddof=1) * np.sqrt(1 + 1 / r)))
     return Case(gap, t, float(stats.t.sf(t, r - 1)), rank_p, r)
 
 
 def claim(trained: float, nulls: Mapping[str, NDArray[np.float64]], *, delta: float) -> CaseClaim | None:
-    """What one checkpoint supports; None where a null has under `FEWEST_DRAWS` draws.
+    """What one checkpoint supports; None where a null has under `FEWEST_DRAWS` draws, or draws without any spread.
 
     `beats the null` needs both p of every null at .05 and the worst gap at `delta`; `reversed` a null that trained is
     below at .05 over the number of nulls, by `delta`. Equivalence cannot be shown from one checkpoint.
     """
-    if not nulls or min(map(len, nulls.values())) < FEWEST_DRAWS:
+    if not nulls or min(map(len, nulls.values())) < FEWEST_DRAWS or any(map(_constant, nulls.values())):
         return None
     cases = {null: against(trained, values) for null, values in nulls.items()}
     worst = min(cases, key=lambda null: cases[null].gap)
@@ -72,3 +66,8 @@ def claim(trained: float, nulls: Mapping[str, NDArray[np.float64]], *, delta: fl
     elif max(p, rank_p) <= ALPHA and cases[worst].gap >= delta:
         verdict = Verdict.BEATS
     return CaseClaim(cases, worst, p, rank_p, verdict)
+
+
+def _constant(draws: NDArray[np.float64]) -> bool:
+    """Whether only rounding tells the draws apart."""
+    return bool(np.ptp(draws) <= 1e-12 * float(np.abs(draws).max()))

@@ -58,15 +58,13 @@ class Verdict(StrEnum):
 
 
 def gap(d: Replicates, *, alpha: float = ALPHA) -> Gap | None:
-    """The gap of paired differences `d`; None for under three replicates."""
+    """The gap of paired differences `d`; None for under three replicates, and for differences that only rounding tells
+    apart: copies of one number are no evidence of how it varies.
+    """
     m = len(d)
-    if m < FEWEST_FOR_INTERVAL:
+    if m < FEWEST_FOR_INTERVAL or constant(d):
         return None
     mean = float(d.mean())
-    if _constant(d):
-        t = float(np.sign(mean)) * float("inf") if mean else 0.0
-        p = 0.0 if mean > 0 else 1.0 if mean < 0 else 0.5
-        return Gap(mean, (mean, mean), mean, t, p, _sign_flip(d), m)
     test = stats.ttest_1samp(d, 0.0)
     low, high = test.confidence_interval(1 - alpha)
     lower = test.confidence_interval(1 - 2 * alpha).low
@@ -87,7 +85,7 @@ def worst(gaps: Mapping[str, Gap]) -> WorstGap:
 
 
 def gaps_of(d: Mapping[str, Replicates]) -> dict[str, Gap] | None:
-    """The gap to each null; None where one of them, or the only one, has under three replicates."""
+    """The gap to each null; None where one of them, or the only one, has none."""
     found = {null: gap(values) for null, values in d.items()}
     gaps = {null: value for null, value in found.items() if value is not None}
     return gaps if gaps and len(gaps) == len(d) else None
@@ -116,12 +114,12 @@ def verdict(
 
 def equivalence_p(d: Replicates, *, delta: float) -> float:
     """p of two one-sided t tests (Schuirmann 1987) that the mean lies outside (-delta, delta)."""
-    if _constant(d):
+    if constant(d):
         return 0.0 if abs(float(d.mean())) < delta else 1.0
     return float(DescrStatsW(d).ttost_mean(-delta, delta)[0])
 
 
-def _constant(d: Replicates) -> bool:
+def constant(d: Replicates) -> bool:
     """Whether only rounding tells the differences apart: no t statistic then."""
     return bool(np.ptp(d) <= 1e-12 * max(abs(float(d.mean())), 1e-300))
 

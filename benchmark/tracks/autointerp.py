@@ -195,6 +195,8 @@ def _blind(words: list[Explanation], rng: Rng) -> dict[str, list[Explanation]]:
 def _value(scorer: str, asked: Round, grades: list[Grades], drawn: Drawn) -> Value:
     found, mask = np.full(len(drawn.score), np.nan), np.zeros(len(drawn.score), bool)
     mask[asked.latents] = True
+    if mask.any() and not sum(len(one.positive) for one in asked.items):
+        return Value(None, "not a single item has a partner to be told from", found, len(found))
     for latent, one, graded in zip(asked.latents, asked.items, grades, strict=True):
         score = scores.of_latent(one, graded, paired=scorer == MATCHED).score
         found[latent] = np.nan if score is None else score

@@ -34,10 +34,11 @@ from benchmark.models.hookpoints import layer_of
 from benchmark.models.network import Network
 from benchmark.tracks import autointerp, concepts, interventions
 from benchmark.tracks.featurizer import NO_DECODER, ScoredFeaturizer, checked_directions, csr, directions_of
-from benchmark.tracks.interventions import Ablations, Events, Stream
+from benchmark.tracks.finite import finite, first_not_finite, not_finite
+from benchmark.tracks.interventions import Ablations, Stream
 
 JOIN_TOKENS = 32_768
-VERSION = 3
+VERSION = 4
 
 
 class Tokens(NamedTuple):
@@ -57,7 +58,9 @@ class Tokens(NamedTuple):
 
 
 class Hidden(NamedTuple):
-    """What the trusted half keeps of one group: the network, the tokens, and activations per hookpoint."""
+    """What the trusted half keeps of one group: the network, the tokens, and activations per hookpoint. `not_finite`
+    says of hookpoints why nothing can be measured there, `output` why the network's own predictions cannot be.
+    """
 
     network: Network
     score_blocks: Blocks
@@ -73,6 +76,8 @@ class Hidden(NamedTuple):
     ablations: dict[str, Ablations]
     block: int
     text: autointerp.Text
+    not_finite: dict[str, str]
+    output: str | None
 
     def stream(self, hookpoint: str) -> Stream:
         """The residual stream at a hookpoint on the score split."""
@@ -156,6 +161,8 @@ class FeaturesTrack:
             ablated,
             blocks["score"].tokens.shape[1],
             _text(blocks, int(network.model.config.vocab_size), decode),
+            not_finite(hookpoints, {"score": x, "explain": explain, "first-token": first, "swapped": swapped}),
+            None if torch.isfinite(clean).all() else first_not_finite(network, blocks["score"]),
         )
 
     def score(
@@ -191,7 +198,7 @@ class FeaturesTrack:
         judged = self._judged(hidden, firing, keys, progress)
         values |= judged.values
         return Scored(
-            {name: values[name] for name in self.metrics if name in registry.METRICS},
+            {name: finite(values[name], hookpoint, hidden.output) for name in self.metrics if name in registry.METRICS},
             _table(drawn, sparsity, firing, values, judged.columns),
             judged.counts
             | {
@@ -207,6 +214,18 @@ class FeaturesTrack:
             _shared(codes, drawn, sparsity, featurizer),
             per_concept | judged.tables,
         )
+
+    def undefined(self, reason: str) -> Scored:
+        """A cell of which nothing is known, and why."""
+        none = Shared(sparse.csr_array((0, 0)), np.zeros(0, np.int64), None)
+        values = {name: undefined(reason) for name in self.metrics if name in registry.METRICS}
+        return Scored(values, pd.DataFrame(), {}, none, {})
+
+    def close(self) -> None:
+        """Let go of the judges."""
+        for judge in self._judges.values():
+            judge.close()
+        self._judges.clear()
 
     def _wants(self, family: type) -> bool:
         return any(
@@ -260,9 +279,9 @@ class FeaturesTrack:
     ) -> dict[str, Value]:
         if not self._wants(causal.CausalEffect):
             return {}
-        if vectors is None:
-            return _all_undefined(causal.CausalEffect, why_not)
-        events = _events(hidden, z, vectors, keys)
+        if vectors is None or hidden.output:
+            return _all_undefined(causal.CausalEffect, hidden.output or why_not)
+        events = interventions.events(hidden.score_blocks, hidden.score.places, z, vectors, keys.rng)
         removed, random = interventions.removals(
             hidden.network, hidden.score_blocks, hidden.stream(hookpoint), hidden.score.places, events
         )
@@ -306,30 +325,6 @@ def _shared(
 ) -> Shared:
     directions = directions_of(featurizer, np.flatnonzero(sparsity.alive)) if featurizer.decodes else None
     return Shared(codes[:JOIN_TOKENS], drawn, directions)
-
-
-def _events(hidden: Hidden, z: sparse.csr_array, vectors: Tensor, keys: Keys) -> Events:
-    """Up to 30 active positions per latent by one keyed priority per token; only positions with a next token."""
-    last = hidden.score_blocks.lengths[hidden.score.places[:, 0]] - 1
-    predicts = hidden.score.places[:, 1] < last
-    priority = keys.rng("causal positions").random(len(predicts))
-    columns = z.tocsc()
-    rows: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    latents: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    for latent in range(z.shape[1]):
-        active = columns.indices[columns.indptr[latent] : columns.indptr[latent + 1]]
-        active = active[predicts[active]]
-        chosen = active[np.argsort(priority[active], kind="stable")[: causal.POSITIONS]]
-        rows.append(chosen.astype(np.int64))
-        latents.append(np.full(len(chosen), latent, np.int64))
-    row, owner = np.concatenate(rows), np.concatenate(latents)
-    if not len(row):
-        return Events(row, owner, torch.empty(0, 0), torch.empty(0, 0))
-    strength = torch.from_numpy(np.asarray(z[row, owner])).float()
-    removed = strength[:, None] * vectors[torch.from_numpy(owner)]
-    draw = keys.rng("causal directions").standard_normal((len(row), vectors.shape[1]), dtype=np.float32)
-    random = torch.nn.functional.normalize(torch.from_numpy(draw), dim=1) * removed.norm(dim=1, keepdim=True)
-    return Events(row, owner, removed, random)
 
 
 def _token_regression(hidden: Hidden, z: sparse.csr_array) -> dict[str, Value]:

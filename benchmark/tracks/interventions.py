@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from benchmark.data.activations import by_length, keys_of, positions_for, token_rows, tokens_of, usable
 from benchmark.data.blocks import Blocks
-from benchmark.metrics import context
+from benchmark.metrics import causal, context
 from benchmark.metrics.splice import Divergence, kl_per_token
 from benchmark.models import hookpoints
 from benchmark.models.network import Network
@@ -96,6 +97,37 @@ def spliced(
         (found,) = _divergences(network, unchanged, [_final(network, blocks, changed, batch)], batch.targets)
         total += found
     return total
+
+
+def events(
+    blocks: Blocks,
+    places: NDArray[np.int64],
+    z: sparse.csr_array,
+    vectors: Float[Tensor, "latent d_model"],
+    rng: Callable[[str], np.random.Generator],
+) -> Events:
+    """Up to 30 active positions per latent of z [token, latent] by one keyed priority per token, and what is taken away
+    there; only positions with a next token. `places` gives block and position of every token row, [token, 2].
+    """
+    predicts = places[:, 1] < blocks.lengths[places[:, 0]] - 1
+    priority = rng("causal positions").random(len(predicts))
+    columns = z.tocsc()
+    rows: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    latents: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    for latent in range(z.shape[1]):
+        active = columns.indices[columns.indptr[latent] : columns.indptr[latent + 1]]
+        active = active[predicts[active]]
+        chosen = active[np.argsort(priority[active], kind="stable")[: causal.POSITIONS]]
+        rows.append(chosen.astype(np.int64))
+        latents.append(np.full(len(chosen), latent, np.int64))
+    row, owner = np.concatenate(rows), np.concatenate(latents)
+    if not len(row):
+        return Events(row, owner, torch.empty(0, 0), torch.empty(0, 0))
+    strength = torch.from_numpy(np.asarray(z[row, owner])).float()
+    removed = strength[:, None] * vectors[torch.from_numpy(owner)]
+    draw = rng("causal directions").standard_normal((len(row), vectors.shape[1]), dtype=np.float32)
+    random = torch.nn.functional.normalize(torch.from_numpy(draw), dim=1) * removed.norm(dim=1, keepdim=True)
+    return Events(row, owner, removed, random)
 
 
 def removals(

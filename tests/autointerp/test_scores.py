@@ -61,9 +61,12 @@ def test_intention_to_score() -> None:
     assert found.undefined == 2
 
 
-def test_none_eligible_and_none_alive_score_chance() -> None:
-    assert of_dictionary(np.full(5, NAN), np.zeros(5, bool)).value == 0.5
-    assert of_dictionary(np.zeros(0), np.zeros(0, bool)).value == 0.5
+def test_where_nobody_could_be_asked_there_is_no_score() -> None:
+    """One half would be evidence of chance, on a null and on the trained network alike."""
+    for count in (5, 0):
+        found = of_dictionary(np.full(count, NAN), np.zeros(count, bool))
+        assert found.value is None
+        assert f"none of {count} drawn latents" in str(found.reason)
 
 
 def test_over_a_fifth_unjudged_is_undefined() -> None:

@@ -108,12 +108,11 @@ def test_ratio_does_not_depend_on_the_unit() -> None:
     assert scaled.interval == pytest.approx(first.interval)
 
 
-def test_equal_gaps_have_a_point_for_an_interval() -> None:
-    found = null_gap.gap(np.full(8, 0.5))
-    assert found is not None
-    assert found.interval == (0.5, 0.5)
-    assert verdict({"a": np.zeros(8)}, delta=0.02) == Verdict.EQUIVALENT
-    assert verdict({"a": np.full(8, 0.5)}, delta=0.02) == Verdict.BEATS
+@pytest.mark.parametrize("value", [0.0, 0.5, -0.5, 0.1 + 1e-16])
+def test_gaps_without_spread_are_no_evidence(value: float) -> None:
+    """What is the same number in every replicate is a copy or a score of nothing."""
+    assert null_gap.gap(np.full(8, value)) is None
+    assert null_gap.gaps_of({"a": FAR, "b": np.full(8, value)}) is None
 
 
 def test_holm_and_benjamini_hochberg() -> None:

@@ -83,8 +83,9 @@ def test_a_perfect_featurizer_scores_perfectly(hidden: Hidden) -> None:
     assert values["kl_score@1"] == pytest.approx(1, abs=1e-3)
     assert values["ce_spliced@1"] == pytest.approx(values["ce_clean@1"], rel=1e-4)
     assert values["l0@1"] == pytest.approx(D_MODEL, rel=1e-3)
-    few = {*registry.CONCEPTS, *(name for name in registry.AUTOINTERP if name.endswith("@paper"))}
+    few = {*registry.CONCEPTS, *registry.AUTOINTERP}
     assert all(value is not None for name, value in values.items() if name not in few)
+    assert all(scored.metrics[name].reason for name in few if values[name] is None)
     assert len(scored.latents) == 30
     assert scored.latents["rate"].between(0.001, 1).all()
     assert {"token_r2@1", "causal_effect@1", "context_sensitivity@1"} <= set(scored.latents)
