@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmark.errors import BadInput
 from benchmark.records import Record, write_text
 from benchmark.stats.prediction import tolerance
-from benchmark.verify import ABSOLUTE, RELATIVE
+from benchmark.verify import ABSOLUTE, RELATIVE, tag
 
 SUITE = "smoke"
 FEWEST = 8
@@ -64,14 +64,6 @@ class Checked(NamedTuple):
     known: bool
 
 
-def tag(record: Record) -> str:
-    """Platform of a record: torch, machine, CPU capability as torch names it, bf16 or not, threads."""
-    hardware = record.hardware
-    bf16 = "bf16" if hardware.get("bf16") else "no-bf16"
-    parts = (record.versions["torch"], hardware["machine"], hardware["cpu_capability"], bf16, hardware["threads"])
-    return "-".join(map(str, parts)).replace(" ", "-")
-
-
 def cells_of(records: Sequence[Record]) -> Cells:
     """Raw values by cell, in a stable order."""
     found = {
@@ -87,9 +79,9 @@ def check(records: Sequence[Record], expected: Expected) -> Checked:
     """Hold scored smoke records against what is expected.
 
     Raises:
-        BadInput: a cell that is missing, or that nothing is known of.
+        BadInput: a cell that is missing, or that nothing is known of; records of several platforms.
     """
-    platform = tag(records[0])
+    platform = platform_of(records)
     known = platform in expected.platforms
     values = expected.platforms[platform] if known else next(iter(expected.platforms.values()))
     cells = cells_of(records)
@@ -108,6 +100,16 @@ def check(records: Sequence[Record], expected: Expected) -> Checked:
             if not _within(before, after, allowed, strict=known):
                 moved.append(Moved(cell, metric, before, after, allowed))
     return Checked(moved, compared, known)
+
+
+def platform_of(records: Sequence[Record]) -> str:
+    """The platform that all records were made on."""
+    tags = sorted({tag(record) for record in records})
+    if len(tags) > 1:
+        raise BadInput(
+            f"records of {len(tags)} platforms cannot be held against one ({', '.join(tags)}): run them anew"
+        )
+    return tags[0]
 
 
 def regenerated(smoke: Sequence[Record], calibration: Sequence[Record], before: Expected | None, why: str) -> Expected:
@@ -133,7 +135,7 @@ def regenerated(smoke: Sequence[Record], calibration: Sequence[Record], before: 
         for variant, metrics in sorted(values.items())
     }
     platforms = dict(before.platforms) if before else {}
-    return Expected(why=why, platforms=platforms | {tag(smoke[0]): cells_of(smoke)}, spread=spread)
+    return Expected(why=why, platforms=platforms | {platform_of(smoke): cells_of(smoke)}, spread=spread)
 
 
 def read(path: Path) -> Expected | None:

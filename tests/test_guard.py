@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import guard
+from benchmark import guard, keyed
 from benchmark.errors import BadInput
 from benchmark.guard import Expected
 from benchmark.records import Metric, Record, Where
 
-HARDWARE = {"machine": "x86_64", "cpu_capability": "AVX512", "bf16": True, "threads": 1}
+HARDWARE = {"machine": "x86_64", "processor": "P 1", "cpu_capability": "AVX512", "bf16": True, "threads": 1}
 
 
 def record(replicate: int, value: float | None, torch: str = "2.13.0", metric: str = "fvu@1") -> Record:
@@ -20,7 +20,8 @@ def record(replicate: int, value: float | None, torch: str = "2.13.0", metric: s
         variant="trained", method_seed=0, hookpoint="layers.2",
     )  # fmt: skip
     return Record(
-        where=where, status="scored", fit_id="f", score_id=str(replicate), settings_hash="h", settings={},
+        where=where, status="scored", fit_id=keyed.short("f"), score_id=keyed.short(replicate),
+        suite_hash=keyed.short("suite"), settings_hash=keyed.short("h"), settings={}, suite={},
         metrics={metric: Metric(value=value)}, versions={"torch": torch}, hardware=HARDWARE,
     )  # fmt: skip
 
@@ -76,3 +77,14 @@ def test_the_file_comes_back_as_it_was(tmp_path: Path) -> None:
     guard.write(path, EXPECTED)
     assert guard.read(path) == EXPECTED
     assert Expected.model_validate_json(path.read_text()).why == "first"
+
+
+def test_every_record_says_its_platform_and_several_are_refused() -> None:
+    mixed = [CALIBRATION[0], record(1, 0.21, torch="3.0")]
+    with pytest.raises(BadInput, match="records of 2 platforms"):
+        guard.check(mixed, EXPECTED)
+    other = CALIBRATION[1].model_copy(update={"hardware": HARDWARE | {"processor": "P 2"}})
+    with pytest.raises(BadInput, match="records of 2 platforms"):
+        guard.check([CALIBRATION[0], other], EXPECTED)
+    elsewhere = [one.model_copy(update={"hardware": HARDWARE | {"processor": "P 2"}}) for one in CALIBRATION[:2]]
+    assert not guard.check(elsewhere, EXPECTED).known, "another processor rounds otherwise"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from baselines.topk_sae import kernels
-from benchmark import guard, pipeline
+from benchmark import guard, pipeline, verify
 from benchmark import method as methods
 from benchmark.autointerp import items, scores
 from benchmark.guard import Expected
@@ -57,7 +57,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory, subjects: Path) -> Expect
     found = run(subjects, tmp_path_factory.mktemp("sound"), copied(tmp_path_factory.mktemp("home")))
     assert len(found) == 2
     assert all(record.metrics["fuzzing@1"].value not in (None, 0.5) for record in found)
-    return Expected(why="for tests", platforms={guard.tag(found[0]): guard.cells_of(found)}, spread={})
+    return Expected(why="for tests", platforms={verify.tag(found[0]): guard.cells_of(found)}, spread={})
 
 
 def without_means(patch: pytest.MonkeyPatch, home: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmark import cell as cells
+from benchmark import keyed, pipeline, verify
 from benchmark import method as methods
-from benchmark import pipeline, verify
 from benchmark.errors import BadInput
 from benchmark.records import Metric, Record, Store
 from benchmark.reporting import Silent
@@ -44,6 +44,7 @@ def test_a_cell_is_the_same_again(record: Record) -> None:
     assert found.compared == 5
     assert found.moved == []
     assert found.differences == []
+    assert found.within == "a relative 1e-04: the platform is the record's"
 
 
 def test_a_number_that_was_changed_is_found(record: Record) -> None:
@@ -51,6 +52,43 @@ def test_a_number_that_was_changed_is_found(record: Record) -> None:
     (moved,) = verify.compare(forged, record).moved
     assert moved.metric == "fvu@1"
     assert moved.recorded == 0.01
+
+
+def test_on_another_processor_the_rows_own_seeds_decide(record: Record) -> None:
+    """Training diverges in the last digits there, so that an honest record differs by more than rounding."""
+    value = record.metrics["fvu@1"].value
+    assert value is not None
+
+    def with_value(number: float, replicate: int = 3, **hardware: object) -> Record:
+        where = record.where.model_copy(update={"replicate": replicate})
+        metrics = record.metrics | {"fvu@1": Metric(value=number)}
+        return record.model_copy(update={"where": where, "metrics": metrics, "hardware": record.hardware | hardware})
+
+    row = [
+        with_value(value + 0.01 * place, replicate).model_copy(
+            update={"score_id": keyed.short(replicate) if place else record.score_id}
+        )
+        for place, replicate in enumerate((3, 4, 5, 6, 7))
+    ]
+    others = [one.model_copy(update={"settings_hash": "f" * 16}) for one in row]
+    assert [moved.metric for moved in verify.compare(record, with_value(value + 0.02), row).moved] == ["fvu@1"]
+    near = verify.compare(record, with_value(value + 0.02, processor="another"), row + others)
+    assert near.moved == []
+    assert near.within.startswith("the spread of 4 other replicates: the platform is another one")
+    far = verify.compare(record, with_value(value + 0.06, processor="another"), row)
+    assert [moved.metric for moved in far.moved] == ["fvu@1"]
+    assert verify.compare(record, with_value(value, processor="another"), row[:2]).compared == 0
+    honest = [
+        with_value(value, replicate).model_copy(update={"score_id": keyed.short(replicate)}) for replicate in (4, 5, 6)
+    ]
+    forged = with_value(value + 0.1)
+    found = verify.compare(forged, with_value(value, processor="another"), [forged, *honest])
+    assert [moved.metric for moved in found.moved] == ["fvu@1"], "a forged value is no measure of its own tolerance"
+    bare = record.model_copy(update={"suite": {"judge": "lexical/2"}})
+    with pytest.raises(BadInput, match="does not say its suite"):
+        verify.suite_of(bare)
+    assert verify.tag(record) != verify.tag(with_value(value, processor="another"))
+    assert record.hardware["processor"]
 
 
 def test_a_draw_of_a_null_is_verified_as_that_draw(record: Record) -> None:
@@ -71,12 +109,12 @@ def test_undefined_equals_undefined_only() -> None:
     ("change", "said"),
     [
         ({"where": {"source": "seed0"}}, "local subject"),
-        ({"budgets": {"judge": "local-chat-completions:m (ab)"}}, "only records of lexical judges"),
-        ({"budgets": {"corpus": {"source": "/my/text.jsonl"}}}, "local text"),
+        ({"suite": {"judge": "local-chat-completions:m (ab)"}}, "only records of lexical judges"),
+        ({"suite": {"corpus": {"source": "text.jsonl"}}}, "local text"),
     ],
 )
 def test_what_a_record_does_not_say_is_refused(record: Record, change: dict[str, dict[str, object]], said: str) -> None:
     where = record.where.model_copy(update=change.get("where", {}))
-    changed = record.model_copy(update={"where": where, "budgets": record.budgets | change.get("budgets", {})})
+    changed = record.model_copy(update={"where": where, "suite": record.suite | change.get("suite", {})})
     with pytest.raises(BadInput, match=said):
         verify.suite_of(changed)
