@@ -1,12 +1,19 @@
 # Set-up happens by itself: the first command creates .venv from the pinned constraints.
 # PYTHON=/path/to/python uses an environment that already has everything, and installs nothing.
 
+SUITE_FROM := $(origin SUITE)
 SUITE ?= mini
 RUNS ?= runs
 BASE ?= HEAD~1
 PY_ABSOLUTE = $(if $(PYTHON),$(shell command -v $(PYTHON)),$(CURDIR)/.venv/bin/python)
 COMPARED := tests/benchmarks/test_parts.py
 PYTHON ?=
+GUARD := .guard
+
+# What the user says reaches commands as text: neither make nor the shell reads it.
+SAID := METHOD SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE
+$(foreach name,$(SAID),$(eval override $(name) := $$(value $(name))))
+export $(SAID)
 
 # Harness and worker take turns on the same cores: threads that spin while they wait would take them from each other.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -26,46 +33,46 @@ BASE_PYTHON := $(shell command -v python3.11 || command -v python3.12 || command
 .PHONY: help bench plan test publish leaderboard benchmark benchmark-compare validate-statistics
 
 help:
-	@echo "make bench METHOD=topk_sae [SUITE=$(SUITE)] [PRESET=...]   fit and score a method, print its table"
+	@echo "make bench METHOD=topk_sae [SUITE=mini] [PRESET=...]   fit and score a method, print its table"
 	@echo "  JUDGE=local-chat-completions:model=...,base_url=...   any model of lm-eval's registry as judge; REPLAY=1: from transcripts"
-	@echo "make plan METHOD=topk_sae [SUITE=$(SUITE)]                 cells of a run, and which are done"
+	@echo "make plan METHOD=topk_sae [SUITE=mini]                 cells of a run, and which are done"
 	@echo "make test                                           lint, types, tests, smoke bench, its numbers against the expected ones"
-	@echo "make publish METHOD=topk_sae                        your records to leaderboard/results/"
+	@echo "make publish METHOD=topk_sae [SUITE=...]            your whole rows to leaderboard/results/"
 	@echo "make leaderboard                                    render the boards"
 	@echo "make validate-statistics                            simulate what the statistic promises, minutes"
 	@echo "make benchmark                                      speed and memory, beside other libraries, long"
 	@echo "make benchmark-compare BASE=...                     speed of this tree against another commit, in one job"
 
 bench: $(SETUP)
-	@$(PY) -m benchmark run "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)") $(if $(ISOLATION),--isolation "$(ISOLATION)") $(if $(JOBS),--jobs "$(JOBS)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(REPLAY),--replay)
+	@$(PY) -m benchmark run "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(ISOLATION),--isolation "$$ISOLATION") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE") $(if $(REPLAY),--replay)
 
 plan: $(SETUP)
-	@$(PY) -m benchmark plan "$(METHOD)" --suite "$(SUITE)" --runs "$(RUNS)" $(if $(PRESET),--preset "$(PRESET)") $(if $(JUDGE),--judge "$(JUDGE)")
+	@$(PY) -m benchmark plan "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(JUDGE),--judge "$$JUDGE")
 
 test: $(SETUP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest
-	@rm -rf "$(RUNS)/guard"
-	$(PY) -m benchmark run topk_sae --suite smoke --runs "$(RUNS)/guard"
-	$(PY) -m benchmark guard topk_sae --runs "$(RUNS)/guard"
+	@rm -rf "$(GUARD)"
+	$(PY) -m benchmark run topk_sae --suite smoke --runs "$(GUARD)"
+	$(PY) -m benchmark guard topk_sae --runs "$(GUARD)"
 
 publish: $(SETUP)
-	@$(PY) -m benchmark publish "$(METHOD)" --runs "$(RUNS)"
+	@$(PY) -m benchmark publish "$$METHOD" --runs "$$RUNS" $(if $(filter command,$(SUITE_FROM)),--suite "$$SUITE")
 
 leaderboard: $(SETUP)
-	@$(PY) -m benchmark render --runs "$(RUNS)"
+	@$(PY) -m benchmark render --runs "$$RUNS"
 
 benchmark: $(SETUP) $(if $(SETUP),.venv/.peers)
 	PYTHONPATH=.venv/peers $(PY) -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -s
 
 benchmark-compare: $(SETUP)
-	@git worktree prune && rm -rf "$(RUNS)/compare" && git worktree add --quiet --force --detach "$(RUNS)/compare/base" "$(BASE)"
-	cd "$(RUNS)/compare/base" && "$(PY_ABSOLUTE)" -m pytest $(COMPARED) --benchmark-only --benchmark-json=../base.json
-	"$(PY_ABSOLUTE)" -m pytest $(COMPARED) --benchmark-only --benchmark-json="$(RUNS)/compare/this.json"
-	@git worktree remove --force "$(RUNS)/compare/base"
-	@$(PY) -m pytest_benchmark compare "$(RUNS)/compare/base.json" "$(RUNS)/compare/this.json" --group-by=fullname --columns=median,iqr,rounds
+	@git worktree prune && rm -rf .compare && git worktree add --quiet --force --detach ".compare/base" "$$BASE"
+	cd ".compare/base" && "$(PY_ABSOLUTE)" -m pytest $(COMPARED) --benchmark-only --benchmark-json=../base.json
+	"$(PY_ABSOLUTE)" -m pytest $(COMPARED) --benchmark-only --benchmark-json=".compare/this.json"
+	@git worktree remove --force ".compare/base"
+	@$(PY) -m pytest_benchmark compare ".compare/base.json" ".compare/this.json" --group-by=fullname --columns=median,iqr,rounds
 
 validate-statistics: $(SETUP)
 	@$(PY) -m benchmark.studies.statistics --write

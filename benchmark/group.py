@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -15,20 +17,22 @@ from threadpoolctl import threadpool_limits
 
 from benchmark import keyed, provenance
 from benchmark.cell import Group, Ids
-from benchmark.data.activations import CHUNK_TOKENS, ChunkStore
+from benchmark.data.activations import CHUNK_TOKENS, ChunkStore, NotFinite
 from benchmark.data.blocks import Blocks
 from benchmark.execution import featurizers
-from benchmark.execution.contract import Chunks, Executor, Worker
+from benchmark.execution.contract import Chunks, Executor, MethodError, Worker
 from benchmark.execution.featurizers import Job, RemoteFeaturizer
 from benchmark.method import Method
 from benchmark.models import nulls, pythia
+from benchmark.models.compared import Replicate
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.network import Network
-from benchmark.plan import Plan, Planned, Replicate, own_step0
-from benchmark.records import Arrays, Record, Store
+from benchmark.plan import Plan, Planned, own_step0
+from benchmark.records import Arrays, Record, Store, temporary_of, write_text
 from benchmark.reporting import Reporter
 from benchmark.suite import Suite
-from benchmark.tracks.features import FeaturesTrack, Hidden, Keys
+from benchmark.tracks.features import FeaturesTrack, Hidden, Keys, Scored
+from benchmark.worker.session import peak_bytes
 
 Result = TypeVar("Result")
 
@@ -56,7 +60,9 @@ class GroupData(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """Featurizers of one worker, and what fitting them cost: seconds, and peak bytes of the worker."""
+    """Featurizers of one worker, and what fitting them cost: seconds, and peak bytes of the worker. Where they were
+    loaded, what their fit had cost and what loading them did.
+    """
 
     worker: Worker
     featurizers: list[RemoteFeaturizer]
@@ -76,7 +82,10 @@ def run_group(context: Context, group: Group, members: list[Planned]) -> Iterato
                 yield _failed(context, item, data)
             return
         with closing(data.chunks):
-            for unit in _units(context, members):
+            undefined = [item for item in members if item.cell.hookpoint in data.hidden.not_finite]
+            for item in undefined:
+                yield _undefined(context, data, item, data.hidden.not_finite[item.cell.hookpoint])
+            for unit in _units(context, [item for item in members if item not in undefined]):
                 yield from _run_unit(context, data, unit)
 
 
@@ -103,7 +112,10 @@ def _run_unit(context: Context, data: GroupData, unit: list[Planned]) -> Iterato
                 yield from _run_unit(context, data, [item])
         else:
             for item in unit:
-                yield _failed(context, item, fitted)
+                if isinstance(fitted, NotFinite):
+                    yield _undefined(context, data, item, str(fitted))
+                else:
+                    yield _failed(context, item, fitted)
         return
     with closing(fitted.worker):
         for item, featurizer in zip(unit, fitted.featurizers, strict=True):
@@ -164,25 +176,27 @@ def _fit(context: Context, data: GroupData, unit: list[Planned]) -> Fitted:
     if method.manifest.scope == "model":
         jobs = list({job.stream["id"]: job for job in jobs}.values())
     layers = {job.stream["id"]: layer_of(job.hookpoint) for job in jobs}
-    started = time.monotonic()
+    started, costs = time.monotonic(), [_cost_file(context, item) for item in unit]
     worker = _open(context, lambda stream, number: data.chunks.chunk(layers[stream], number), unit[0].cell.opaque)
     try:
         folders = [context.store.featurizer(ids_of(item).fit) for item in unit]
         if all(folder.is_dir() for folder in folders):
-            found, reply = featurizers.load(worker, folders, data.network.d_model)
-        else:
-            found, reply = featurizers.fit(worker, jobs, method.manifest.scope)
-            if method.manifest.scope == "model":
-                place = {job.hookpoint: number for number, job in enumerate(jobs)}
-                found = [found[place[item.cell.hookpoint]] for item in unit]
-            if suite.keep_featurizers and reply.get("persistent"):
-                for folder, featurizer in zip(folders, found, strict=True):
-                    _keep(folder, featurizer)
+            found, _ = featurizers.load(worker, folders, jobs)
+            known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
+            return Fitted(worker, found, known | {"load_seconds": (time.monotonic() - started) / len(unit)})
+        found, reply = featurizers.fit(worker, jobs, method.manifest.scope)
+        seconds = (time.monotonic() - started) / len(unit)
+        cost = {"fit_seconds": seconds, "fitted_together": len(unit), "worker_peak_bytes": float(reply["peak_bytes"])}
+        if method.manifest.scope == "model":
+            place = {job.hookpoint: number for number, job in enumerate(jobs)}
+            found = [found[place[item.cell.hookpoint]] for item in unit]
+        if reply.get("persistent"):
+            for folder, featurizer, file in zip(folders, found, costs, strict=True):
+                if _keep(context, folder, featurizer):
+                    write_text(file, json.dumps(cost) + "\n")
     except BaseException:
         worker.close()
         raise
-    seconds = (time.monotonic() - started) / len(unit)
-    cost = {"fit_seconds": seconds, "fitted_together": len(unit), "worker_peak_bytes": float(reply["peak_bytes"])}
     return Fitted(worker, found, cost)
 
 
@@ -195,10 +209,19 @@ def _score(context: Context, data: GroupData, item: Planned, featurizer: RemoteF
     cost = fitted.cost | {
         "group_seconds": data.seconds,
         "score_seconds": time.monotonic() - started,
-        "harness_peak_bytes": provenance.peak_bytes(),
+        "harness_peak_bytes": float(peak_bytes()),
         "fit_forwards": data.chunks.forwards,
     }
-    record = provenance.record(
+    record = _record(context, data, item, scored, cost)
+    arrays = Arrays(*scored.shared)
+    kept = arrays if context.store.kept_bytes() < context.plan.suite.keep_gib * 2**30 else None
+    context.store.put(record, scored.latents, kept, scored.tables)
+    return record
+
+
+def _record(context: Context, data: GroupData, item: Planned, scored: Scored, cost: dict[str, float]) -> Record:
+    cell = item.cell
+    return provenance.record(
         context.plan,
         item,
         scored,
@@ -207,7 +230,13 @@ def _score(context: Context, data: GroupData, item: Planned, featurizer: RemoteF
         seeds=_seeds(cell.group, cell.method_seed, cell.hookpoint),
         isolation=context.executor.isolation,
     )
-    context.store.put(record, scored.latents, Arrays(*scored.shared), scored.tables)
+
+
+def _undefined(context: Context, data: GroupData, item: Planned, reason: str) -> Record:
+    """The record of a cell whose activations no method can be asked about."""
+    scored = context.track.undefined(reason)
+    record = _record(context, data, item, scored, {"group_seconds": data.seconds})
+    context.store.put(record)
     return record
 
 
@@ -218,18 +247,19 @@ def _failed(context: Context, item: Planned, error: Exception) -> Record:
 
 
 def _open(context: Context, chunks: Chunks, name: str) -> Worker:
-    worker = context.executor.start(chunks, context.store.root / "logs" / f"{name}.log")
-    worker.call(opening(context.plan.method, context.plan.device))
+    worker = context.executor.start(chunks, context.store.root / "logs" / f"{name}.log", context.plan.suite.limits)
+    worker.call(opening(context.plan.method, context.plan.device, context.plan.suite.threads))
     return worker
 
 
-def opening(method: Method, device: torch.device) -> dict[str, Any]:
+def opening(method: Method, device: torch.device, threads: int) -> dict[str, Any]:
+    """The first request to a worker: which class it is to import, and what it may compute on."""
     return {
         "op": "open",
         "folder": str(method.folder),
         "entry": method.manifest.entry,
         "device": str(device),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
     }
 
 
@@ -259,13 +289,27 @@ def _seeds(group: Group, method_seed: int, hookpoint: str) -> dict[str, int]:
     return {"fit": keyed.seed("fit", *where), "stream": keyed.seed("stream", *where)}
 
 
-def _keep(folder: Path, featurizer: RemoteFeaturizer) -> None:
+def _keep(context: Context, folder: Path, featurizer: RemoteFeaturizer) -> bool:
+    """Store a featurizer as long as there is room for it; one that is there already stays."""
     if folder.is_dir():
-        return
-    temporary = folder.with_name(f"{folder.name}.tmp")
-    temporary.mkdir(parents=True, exist_ok=True)
+        return True
+    suite, temporary = context.plan.suite, temporary_of(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
     featurizer.save(temporary)
+    size = sum(file.lstat().st_size for file in temporary.rglob("*"))
+    if size > suite.limits.disk_gib * 2**30:
+        shutil.rmtree(temporary)
+        raise MethodError(f"save wrote {size / 2**30:.1f} GiB, more than the suite's limits.disk_gib")
+    if context.store.kept_bytes() > suite.keep_gib * 2**30:
+        shutil.rmtree(temporary)
+        return False
     temporary.rename(folder)
+    return True
+
+
+def _cost_file(context: Context, item: Planned) -> Path:
+    return context.store.featurizer(f"{ids_of(item).fit}.json")
 
 
 def ids_of(item: Planned) -> Ids:

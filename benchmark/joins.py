@@ -13,7 +13,7 @@ from benchmark import keyed, registry
 from benchmark.metrics.value import Value, undefined
 from benchmark.records import Arrays, Join, Record, Store
 
-GONE = "arrays of a cell are missing: delete its record to compute them again"
+GONE = "the codes of a cell are not there: beyond keep_gib none are kept; delete its record to compute them again"
 KEPT = 16
 Stored = Callable[[str], Arrays | None]
 
@@ -31,12 +31,13 @@ def compute(
     `tokens` gives the ids of the shared tokens, read only when something is to be computed.
     """
     arrays = functools.lru_cache(maxsize=KEPT)(store.arrays)
-    done = {(join.metric, join.score_ids): join for join in known}
+    done = {(join.metric, join.score_ids): join for join in known if join.reason != GONE}
     wanted = [(name, *pair) for name in metrics if name in registry.JOINS for pair in _pairs(name, records)]
     found = []
     for number, (name, first, second) in enumerate(wanted):
         join = done.get((name, (first.score_id, second.score_id)))
-        found.append(join or _join(name, first, second, arrays, tokens))
+        known_of_suite = join and join.model_copy(update={"suite_hash": first.suite_hash})
+        found.append(known_of_suite or _join(name, first, second, arrays, tokens))
         progress(number + 1, len(wanted))
     return found
 
@@ -55,12 +56,15 @@ def _pairs(name: str, records: Sequence[Record]) -> Iterator[tuple[Record, Recor
 
 def _join(name: str, first: Record, second: Record, arrays: Stored, tokens: Callable[[], NDArray[np.int64]]) -> Join:
     value = _value(name, first, second, arrays, tokens)
+    if value.value is not None and not np.isfinite(value.value):
+        value = undefined(f"came out as {value.value}")
     by_replicate = name.startswith("universality")
     return Join(
         metric=name,
         where=first.where,
         other=second.where.replicate if by_replicate else second.where.method_seed,
         score_ids=(first.score_id, second.score_id),
+        suite_hash=first.suite_hash,
         settings_hash=first.settings_hash,
         value=value.value,
         reason=value.reason,
@@ -68,6 +72,9 @@ def _join(name: str, first: Record, second: Record, arrays: Stored, tokens: Call
 
 
 def _value(name: str, first: Record, second: Record, arrays: Stored, tokens: Callable[[], NDArray[np.int64]]) -> Value:
+    for record in (first, second):
+        if not record.counts:
+            return undefined(next((metric.reason for metric in record.metrics.values() if metric.reason), GONE))
     mine, theirs = arrays(first.score_id), arrays(second.score_id)
     if mine is None or theirs is None:
         return undefined(GONE)

@@ -1,4 +1,4 @@
-"""Calls side by side, in this process and others, each with its share of the cores.
+"""Calls side by side, in this process and others, each with the threads that it would have alone.
 
 Small networks leave most of a second core idle: two processes of one thread get through more than one of two. This
 process takes its turns, too: another one would first have to import everything.
@@ -25,12 +25,21 @@ Result = TypeVar("Result")
 GIB_PER_JOB = 4
 
 
-def jobs_for(device: torch.device) -> int:
-    """As many as there are cores and 4 GiB of memory each; one on an accelerator."""
+def jobs_for(device: torch.device, threads: int) -> int:
+    """As many as there are cores for their threads and 4 GiB of memory each; one on an accelerator."""
     if device.type != "cpu":
         return 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
-    return max(1, min(torch.get_num_threads(), memory // GIB_PER_JOB))
+    return max(1, min(torch.get_num_threads() // threads, memory // GIB_PER_JOB))
+
+
+def possible() -> bool:
+    """Whether processes side by side can be had: they need semaphores, which some containers have no place for."""
+    try:
+        get_context("spawn").Semaphore()
+    except (OSError, ImportError):
+        return False
+    return True
 
 
 def spread(
@@ -38,15 +47,15 @@ def spread(
     here: Callable[..., Iterable[Result]],
     apart: Callable[..., Iterable[Result]],
     arguments: Sequence[tuple[Any, ...]],
+    threads: int,
 ) -> Iterator[Result]:
     """Results of each tuple of arguments: of `here` in this process one by one, with those of `apart`, in `jobs - 1`
-    others, between them once a call is through.
+    others, between them once a call is through. Each has `threads` of torch's threads.
 
     Whoever is through takes the next tuple. After an exception of a call no other begins, and it is raised once those
     in progress are through; Ctrl-C ends them, too.
     """
     waiting, finished = deque(arguments), SimpleQueue[Future[Iterable[Result]]]()
-    threads = max(1, torch.get_num_threads() // jobs)
     others = ProcessPoolExecutor(jobs - 1, get_context("spawn"), initializer=_begin, initargs=(threads,))
     with torch_threads(threads), others as pool:
 

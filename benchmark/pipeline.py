@@ -5,6 +5,7 @@ plan -> blocks -> groups, in turn or side by side: variant -> gate -> hidden dat
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import cache, partial
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark import joins, parallel, plan
+from benchmark import joins, parallel, plan, registry
 from benchmark.cell import Group, grouped
 from benchmark.data import blocks as token_blocks
 from benchmark.data.blocks import Blocks
@@ -69,18 +70,39 @@ def run(
     store.check()
     with store.locked(), closing(ISOLATION[isolation]()) as executor:
         planned = plan.make(suite, method, rows, store, download=True)
+        planned = _restamped(planned, store)
         d_model = pythia.config(next(iter(planned.replicates.values())).trained).hidden_size
-        joint = _check_settings(method, rows, d_model, executor, store)
+        joint = _check_settings(suite, method, rows, d_model, executor, store)
         judging = Judging(suite.judge, store.root / "transcripts", replay)
         if planned.pending and wanted(suite.metrics):
             judging.check()
         blocks = _blocks(planned, store, reporter)
         store.select(suite.name, method.name, {row.label: _row_ids(planned, row) for row in rows})
-        track = FeaturesTrack(suite.metrics, suite.latents, judging)
-        context = Context(planned, store, executor, blocks, track, reporter, joint)
-        outcome = _run_groups(context, jobs)
-        _join(context)
+        with closing(FeaturesTrack(suite.metrics, suite.latents, judging)) as track:
+            context = Context(planned, store, executor, blocks, track, reporter, joint)
+            outcome = _run_groups(context, jobs)
+            _join(context)
     return outcome
+
+
+def _restamped(planned: Plan, store: Store) -> Plan:
+    """Done cells as cells of this suite: their scores depend on what their own ids hold, so that a suite which gains a
+    variant, a replicate or a place keeps them; the content that their record names must be the present one.
+    """
+    stamp = {"suite": plan.content(planned.suite), "suite_hash": planned.suite_hash}
+    cells = []
+    for item in planned.cells:
+        record = item.record
+        if record is not None and (record.suite, record.suite_hash) != tuple(stamp.values()):
+            record = record.model_copy(update=stamp)
+            store.put(record)
+        cells.append(item._replace(record=record))
+    return planned._replace(cells=cells)
+
+
+def jobs_for(suite: Suite, device: torch.device) -> int:
+    """Groups side by side where nobody says how many: what the machine takes, one where a language model judges."""
+    return 1 if suite.judge not in registry.JUDGES else parallel.jobs_for(device, suite.threads)
 
 
 def calibrate(
@@ -108,9 +130,12 @@ def _run_groups(context: Context, jobs: int | None) -> Outcome:
     done = cached
     context.reporter.cells(done, total)
     groups = [(group, [planned[cell.opaque] for cell in members]) for group, members in grouped(pending)]
-    alone = context.track.judging.asks_a_model
-    side_by_side = min(jobs or (1 if alone else parallel.jobs_for(context.plan.device)), len(groups))
-    with closing(_records(context, groups, side_by_side)) as records:
+    threads = context.plan.suite.threads
+    side_by_side = min(jobs or jobs_for(context.plan.suite, context.plan.device), len(groups))
+    if side_by_side > 1 and not parallel.possible():
+        context.reporter.say("no shared memory for processes side by side (/dev/shm): groups run one at a time")
+        side_by_side = 1
+    with parallel.torch_threads(threads), closing(_records(context, groups, side_by_side)) as records:
         for done, record in enumerate(records, cached + 1):
             for name, value in record.counts.items():
                 if name.startswith("judge_"):
@@ -130,7 +155,8 @@ def _records(context: Context, groups: list[tuple[Group, list[Planned]]], jobs: 
             yield from run_group(context, group, members)
         return
     shared = (context.plan, context.track.judging, context.joint, context.store.root, context.executor.isolation)
-    yield from parallel.spread(jobs, partial(run_group, context), partial(_apart, *shared), groups)
+    threads = context.plan.suite.threads
+    yield from parallel.spread(jobs, partial(run_group, context), partial(_apart, *shared), groups, threads)
 
 
 def _apart(  # noqa: PLR0917  everything that a process of its own needs
@@ -144,9 +170,17 @@ def _apart(  # noqa: PLR0917  everything that a process of its own needs
 ) -> list[Record]:
     """One group in this process, which shares nothing with the run's but the results folder."""
     store, reporter, suite = Store(folder), Silent(), planned.suite
-    blocks, track = _blocks(planned, store, reporter), FeaturesTrack(suite.metrics, suite.latents, judging)
+    blocks, track = _blocks(planned, store, reporter), _track(suite.metrics, suite.latents, judging)
     context = Context(planned, store, _executor(isolation), blocks, track, reporter, joint)
     return list(run_group(context, group, members))
+
+
+@cache
+def _track(metrics: tuple[str, ...], latents: int, judging: Judging) -> FeaturesTrack:
+    """The track of this process, whose judges serve all its groups."""
+    track = FeaturesTrack(metrics, latents, judging)
+    atexit.register(track.close)
+    return track
 
 
 @cache
@@ -173,11 +207,13 @@ def _join_tokens(blocks: Blocks) -> NDArray[np.int64]:
     return Tokens.of(blocks).ids[:JOIN_TOKENS]
 
 
-def _check_settings(method: Method, rows: list[Row], d_model: int, executor: Executor, store: Store) -> bool:
+def _check_settings(
+    suite: Suite, method: Method, rows: list[Row], d_model: int, executor: Executor, store: Store
+) -> bool:
     """Let the method refuse its settings before any compute; returns whether it trains several at once."""
-    with closing(executor.start(_no_chunks, store.root / "logs" / "check.log")) as worker:
+    with closing(executor.start(_no_chunks, store.root / "logs" / "check.log", suite.limits)) as worker:
         try:
-            reply, _ = worker.call(opening(method, torch.device("cpu")))
+            reply, _ = worker.call(opening(method, torch.device("cpu"), suite.threads))
             for row in rows:
                 worker.call({"op": "check", "settings": row.settings, "d_model": d_model})
         except MethodError as error:
@@ -194,6 +230,7 @@ def _blocks(planned: Plan, store: Store, reporter: Reporter) -> dict[str, Blocks
         pythia.tokenizer_fingerprint(trained),
         store.root / "blocks",
         lambda done, total: reporter.step("tokenising", done, total),
+        reporter.say,
     )
 
 

@@ -15,20 +15,15 @@ from benchmark.data import activations, blocks, corpus
 from benchmark.errors import BadInput
 from benchmark.judges import open as judges
 from benchmark.method import Method, Row
-from benchmark.models import hookpoints, nulls, pythia
+from benchmark.models import compared, hookpoints, nulls, pythia
+from benchmark.models.compared import Replicate
 from benchmark.models.mini import builtin
 from benchmark.models.pythia import Checkpoint
 from benchmark.records import Record, Store
 from benchmark.suite import Suite
 from benchmark.tracks import features
+from benchmark.tracks.autointerp import wanted
 from benchmark.variant import Variant
-
-
-class Replicate(NamedTuple):
-    """The trained checkpoint of a replicate, and its own step-0 where it has one."""
-
-    trained: Checkpoint
-    step0: Checkpoint | None
 
 
 class Planned(NamedTuple):
@@ -40,7 +35,9 @@ class Planned(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Everything `run` needs; `data` holds the content ids of the splits."""
+    """Everything `run` needs; `data` holds the content ids of the splits, `suite_hash` that of the suite, empty as long
+    as a replicate is not on this machine.
+    """
 
     suite: Suite
     method: Method
@@ -48,6 +45,7 @@ class Plan(NamedTuple):
     device: torch.device
     replicates: dict[int, Replicate]
     data: dict[str, str]
+    suite_hash: str
     cells: list[Planned]
 
     @property
@@ -66,10 +64,8 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
     replicates = _replicates(suite, store.root / "subjects", download)
     for replicate in replicates.values():
         _check_room(suite, replicate.trained)
-    if len({pythia.tokenizer_fingerprint(replicate.trained) for replicate in replicates.values()}) > 1:
-        raise BadInput(
-            f"the replicates of {suite.subject.name} have different tokenizers: they must see the same tokens"
-        )
+    with_step0 = any(Variant.parse(name).kind == "step0" for name in suite.variants)
+    compared.check(suite.subject.name, replicates, with_step0=with_step0)
     data = data_ids(suite, replicates) if replicates else {}
     if not data or not blocks.home_of(data, store.root / "blocks").is_dir():
         corpus.check(suite.corpus)
@@ -78,23 +74,69 @@ def make(suite: Suite, method: Method, rows: list[Row], store: Store, *, downloa
         for cell in cells(suite, method, rows)
         if not _stands_for_nothing(cell, suite, replicates)
     ]
-    return Plan(suite, method, rows, device, replicates, data, planned)
+    known = len(replicates) == len(suite.subject.replicates)
+    return Plan(
+        suite, method, rows, device, replicates, data, _suite_hash(suite, replicates, data) if known else "", planned
+    )
 
 
-def eta(plan: Plan) -> str:
-    """How long the pending cells may take, from what the done ones cost; empty when none is done or none is left."""
-    done = [item.record.cost for item in plan.cells if item.record is not None]
+def eta(plan: Plan, jobs: int) -> str:
+    """How long the pending cells may take with `jobs` groups side by side, from what the done ones cost: of groups what
+    their cells share, of cells their fit and their scores. Empty when none is done or none is left.
+    """
+    done = [item.record for item in plan.cells if item.record is not None and "score_seconds" in item.record.cost]
     if not done or not plan.pending:
         return ""
-    per_cell = sum(cost["fit_seconds"] + cost["score_seconds"] for cost in done) / len(done)
-    return f"; the rest may take about {per_cell * len(plan.pending):.0f} s, judging by those done"
+    shared = sum(record.cost["group_seconds"] for record in done) / len(done)
+    own = sum(record.cost.get("fit_seconds", 0.0) + record.cost["score_seconds"] for record in done) / len(done)
+    groups = len({item.cell.group for item in plan.pending})
+    seconds = (shared * groups + own * len(plan.pending)) / max(1, min(jobs, groups))
+    return f"; the rest may take about {seconds:.0f} s, judging by those done"
+
+
+def needs(plan: Plan, jobs: int) -> list[str]:
+    """What the pending cells will take: text, disk and, of a language model as judge, requests."""
+    suite, pending = plan.suite, plan.pending
+    if not pending:
+        return []
+    tokens = suite.tokens
+    said = [
+        f"per group and hookpoint {tokens.fit:,} tokens to fit on, {tokens.explain:,} to explain and "
+        f"{tokens.score:,} to score; {len({item.cell.group for item in pending})} groups, up to {jobs} side by side"
+    ]
+    if plan.replicates:
+        d_model = pythia.config(next(iter(plan.replicates.values())).trained).hidden_size
+        groups = min(jobs, len({item.cell.group for item in pending}))
+        spooled = groups * activations.spool_bytes(tokens.fit, d_model, len(suite.hookpoints), suite.stream)
+        said.append(
+            f"disk: up to {spooled / 2**30:.2f} GiB of activations at a time, and up to {suite.keep_gib:g} GiB of "
+            "featurizers and codes that are kept (keep_gib)"
+        )
+    asked = wanted(suite.metrics)
+    if asked and suite.judge not in registry.JUDGES:
+        said.append(judges.cost(suite.judge, len(pending) * suite.latents, len(asked), "fuzzing@paper" in asked))
+    return said
+
+
+def content(suite: Suite) -> dict[str, Any]:
+    """What a suite says, as records show it: its judge without an address."""
+    return suite.content() | {"judge": judges.public(suite.judge)}
+
+
+def _suite_hash(suite: Suite, replicates: dict[int, Replicate], data: dict[str, str]) -> str:
+    """What a suite says, and the text and weights that it says it of: the same under any name, and on any machine."""
+    weights = {
+        seed: [compared.weights_of(checkpoint) for checkpoint in replicate if checkpoint is not None]
+        for seed, replicate in sorted(replicates.items())
+    }
+    return keyed.short("suite", content(suite), data, weights, _parts())
 
 
 def settings_hash(suite: Suite, method: Method, row: Row, data: dict[str, str], revision: str) -> str:
     """What all cells of one row of the board share: everything their ids hold but the cell and its weights."""
     stream = suite.stream.model_dump(exclude={"spool_gib"})
     scored = (_metrics(suite), suite.latents, *_judge(suite))
-    subject = (suite.subject.name, suite.subject.dtype, revision)
+    subject = (suite.subject.name, suite.subject.dtype, revision, suite.threads)
     return keyed.short("settings", method.code_hash, row.settings, subject, data, stream, scored, _parts())
 
 
@@ -160,9 +202,8 @@ def _ids(cell: Cell, suite: Suite, method: Method, replicate: Replicate, data: d
         weights.append(pythia.fingerprint(own))
     seen = suite.hookpoints if method.manifest.scope == "model" else (cell.hookpoint,)
     stream = suite.stream.model_dump(exclude={"spool_gib"})
-    fit = keyed.short(
-        "fit", _parts()["fit"], method.code_hash, cell.key, weights, data["fit"], seen, suite.subject.dtype, stream
-    )
+    computed = suite.subject.dtype, suite.threads, stream
+    fit = keyed.short("fit", _parts()["fit"], method.code_hash, cell.key, weights, data["fit"], seen, *computed)
     seen_by_score = (_metrics(suite), suite.latents, *_judge(suite), data["explain"], data["score"])
     score = keyed.short("score", _parts()["score"], fit, *seen_by_score)
     return Ids(fit, score)

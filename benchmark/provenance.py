@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 import platform
-import resource
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import transformers
 
 from benchmark import plan
 from benchmark.errors import BadInput
-from benchmark.judges import open as judges
 from benchmark.models import pythia
 from benchmark.plan import Plan, Planned
 from benchmark.records import Metric, Record, Where
+from benchmark.suite import public_name
 from benchmark.tracks.features import Scored
 
 
@@ -42,7 +42,7 @@ def record(
             name: Metric(value=value.value, reason=value.reason, undefined=value.undefined)
             for name, value in scored.metrics.items()
         },
-        counts=scored.counts,
+        counts={name: float(count) for name, count in scored.counts.items() if math.isfinite(count)},
         gate=gate,
         seeds=seeds,
         hashes={
@@ -52,8 +52,6 @@ def record(
             "tokenizer": pythia.tokenizer_fingerprint(replicate.trained),
             **{f"data_{split}": value for split, value in planned.data.items()},
         },
-        budgets=planned.suite.model_dump(mode="json", include={"tokens", "stream", "latents", "corpus"})
-        | {"judge": judges.public(planned.suite.judge), "dtype": planned.suite.subject.dtype},
         versions=versions(),
         hardware=hardware(planned.device),
         cost=cost,
@@ -63,7 +61,7 @@ def record(
 
 def failure(planned: Plan, item: Planned, error: Exception, isolation: str) -> Record:
     """The record of a cell that could not be computed."""
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
     return Record(**_identity(planned, item), status="failed", error=text, isolation=isolation)
 
 
@@ -82,6 +80,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
     """What the numbers were made on."""
     found: dict[str, Any] = {
         "machine": platform.machine(),
+        "processor": processor(),
         "system": platform.system(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "bf16": bool(torch.cpu._is_avx512_bf16_supported()),
@@ -94,10 +93,16 @@ def hardware(device: torch.device) -> dict[str, Any]:
     return found
 
 
-def peak_bytes() -> float:
-    """Largest resident size of this process so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+@functools.cache
+def processor() -> str:
+    """The model of the processor: two of them may round otherwise where everything else is the same."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    known = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    parts = [known.get(name, "") for name in ("model name", "cpu family", "model", "stepping")]
+    return " ".join(filter(None, parts)) or platform.machine()
 
 
 def _identity(planned: Plan, item: Planned) -> dict[str, Any]:
@@ -111,7 +116,7 @@ def _identity(planned: Plan, item: Planned) -> dict[str, Any]:
             method=cell.method,
             label=cell.row.label,
             subject=suite.subject.name,
-            source=_public_name(suite.subject.replicates[cell.group.replicate]),
+            source=public_name(suite.subject.replicates[cell.group.replicate]),
             revision=checkpoint.revision,
             replicate=cell.group.replicate,
             variant=str(cell.group.variant),
@@ -121,10 +126,7 @@ def _identity(planned: Plan, item: Planned) -> dict[str, Any]:
         "fit_id": item.ids.fit,
         "score_id": item.ids.score,
         "settings_hash": plan.settings_hash(suite, planned.method, cell.row, planned.data, checkpoint.revision),
+        "suite_hash": planned.suite_hash,
+        "suite": plan.content(suite),
         "settings": cell.row.settings,
     }
-
-
-def _public_name(source: str) -> str:
-    """A hub id as it is; of a local folder only its name."""
-    return Path(source).name if source.startswith(("/", ".", "~")) else source

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from safetensors.torch import load_file, save_file
 from scipy import sparse
 
 from benchmark.errors import BadInput
 
-SCHEMA = 1
+SCHEMA = 2
+MARKER = ".nullgap"
+"""Says that a folder is ours to write into; nothing is written into a folder with other things and without it."""
+TEMPORARY = ("", "records/*/*", "featurizers", "arrays", "blocks")
+"""Folders of a store that hold files and folders which are not finished yet: `.<name>.tmp`."""
+SPOOLED = re.compile("[0-9a-f]{32}")
 SELECTION = "selection.json"
 LEAN: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
 TABLES = ("concepts", "contexts", "roc")
 """Beside a record stand its latents, `<record>.parquet`, and these as `<record>.<name>.parquet`."""
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.:@-]*$", max_length=100)]
+Id = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+log = logging.getLogger("nullgap")
 
 
 class _Closed(BaseModel):
@@ -35,7 +49,7 @@ class _Closed(BaseModel):
 class Metric(_Closed):
     """A value, or None and why; `undefined` counts latents without one."""
 
-    value: float | None
+    value: FiniteFloat | None
     reason: str | None = None
     undefined: int = 0
 
@@ -43,16 +57,16 @@ class Metric(_Closed):
 class Where(_Closed):
     """The cell."""
 
-    suite: str
-    method: str
+    suite: Name
+    method: Name
     label: str = Field(description="how the settings differ from the method's defaults")
     subject: str
     source: str = Field(description="hub id or folder name of the replicate")
     revision: str
     replicate: int
-    variant: str
+    variant: str = Field(pattern=r"^[a-z0-9-]+(:\d+)?$")
     method_seed: int
-    hookpoint: str
+    hookpoint: str = Field(pattern=r"^layers\.\d+$")
 
 
 class Record(_Closed):
@@ -62,19 +76,20 @@ class Record(_Closed):
     where: Where
     status: Literal["scored", "failed"]
     error: str | None = None
-    fit_id: str
-    score_id: str
-    settings_hash: str = Field(description="what must be equal for cells to share a row")
+    fit_id: Id
+    score_id: Id
+    suite_hash: Id = Field(description="content of the suite: its text, weights, budgets, variants, places, metrics")
+    settings_hash: Id = Field(description="what must be equal for cells to share a row")
     settings: dict[str, Any]
-    metrics: dict[str, Metric] = Field(default_factory=dict)
-    counts: dict[str, float] = Field(default_factory=dict)
+    suite: dict[str, Any] = Field(description="what the suite says, without the names of metrics and local paths")
+    metrics: dict[MetricName, Metric] = Field(default_factory=dict)
+    counts: dict[str, FiniteFloat] = Field(default_factory=dict)
     gate: dict[str, Any] = Field(default_factory=dict, description="figures of the variant gate")
     seeds: dict[str, int] = Field(default_factory=dict)
     hashes: dict[str, str] = Field(default_factory=dict, description="weights, tokenizer, data and method code")
-    budgets: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     hardware: dict[str, Any] = Field(default_factory=dict)
-    cost: dict[str, float] = Field(default_factory=dict, description="seconds and bytes")
+    cost: dict[str, FiniteFloat] = Field(default_factory=dict, description="seconds and bytes")
     isolation: str = "process"
     reported_by: Literal["self-reported", "verified"] = "self-reported"
 
@@ -82,12 +97,13 @@ class Record(_Closed):
 class Join(_Closed):
     """A metric that compares two cells, from the point of view of the first."""
 
-    metric: str
+    metric: MetricName
     where: Where
     other: int = Field(description="the other replicate, or the other method seed")
-    score_ids: tuple[str, str]
-    settings_hash: str
-    value: float | None
+    score_ids: tuple[Id, Id]
+    suite_hash: Id
+    settings_hash: Id
+    value: FiniteFloat | None
     reason: str | None = None
 
 
@@ -106,11 +122,19 @@ class Store:
         self.root = root
 
     def check(self) -> None:
-        """Refuse a folder that cannot be written."""
+        """Make the folder and mark it as ours, or refuse it: it cannot be written, or holds what is not ours."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            others = sorted(path.name for path in self.root.iterdir())
+            if others and MARKER not in others:
+                some = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+                raise BadInput(
+                    f"results folder {self.root} holds other things ({some}) "
+                    f"and no {MARKER} file, which marks a folder of results: choose an empty or a new one"
+                )
             with tempfile.TemporaryFile(dir=self.root):
                 pass
+            (self.root / MARKER).touch()
         except OSError as error:
             raise BadInput(f"results folder {self.root} cannot be written: {error.strerror}") from error
 
@@ -141,14 +165,13 @@ class Store:
         for path in sorted((self.root / "records").glob(f"*/*/{SELECTION}")):
             suite, method = path.parts[-3:-1]
             ids = {name for row in self._selection(suite, method).values() for name in row}
-            records += [record for name in sorted(ids) if (record := self.find(suite, method, name))]
+            records += readable(self._path(suite, method, name) for name in sorted(ids))
             joins += [join for join in self.joins(suite, method) if ids.issuperset(join.score_ids)]
         return records, joins
 
     def find(self, suite: str, method: str, score_id: str) -> Record | None:
-        """A scored record, or None; failed cells are tried again."""
-        path = self._path(suite, method, score_id)
-        return read(path) if path.is_file() else None
+        """A scored record, or None; failed cells, and those whose record cannot be read, are tried again."""
+        return next(iter(readable([self._path(suite, method, score_id)])), None)
 
     def put(
         self,
@@ -166,7 +189,7 @@ class Store:
             return
         named = {f".{name}.parquet": table for name, table in (tables or {}).items()}
         for suffix, table in (named if latents is None else {".parquet": latents, **named}).items():
-            temporary = path.with_suffix(f"{suffix}.tmp")
+            temporary = temporary_of(path.with_suffix(suffix))
             table.to_parquet(temporary, index=False, compression="zstd", compression_level=12, **LEAN)
             temporary.rename(path.with_suffix(suffix))
         if arrays is not None:
@@ -185,8 +208,18 @@ class Store:
         return Arrays(codes, found["drawn"].numpy(), found.get("directions"))
 
     def featurizer(self, fit_id: str) -> Path:
-        """Where a fitted featurizer is kept."""
+        """Where a fitted featurizer is kept; what its fit cost stands beside it, `<fit_id>.json`."""
         return self.root / "featurizers" / fit_id
+
+    def kept_bytes(self) -> int:
+        """What featurizers and arrays take."""
+        total = 0
+        for name in ("featurizers", "arrays"):
+            for folder, _, files in os.walk(self.root / name):
+                for file in files:
+                    with suppress(FileNotFoundError):  # another process renames what it has finished
+                        total += (Path(folder) / file).lstat().st_size
+        return total
 
     def records(self, suite: str, method: str) -> list[Record]:
         """All scored and failed records of a method under a suite."""
@@ -214,17 +247,32 @@ class Store:
             tensors["directions"] = arrays.directions.half()
         path = self.root / "arrays" / f"{score_id}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").rename(path)
+        save_file(tensors, temporary_of(path))
+        temporary_of(path).rename(path)
 
     def _selection(self, suite: str, method: str) -> dict[str, list[str]]:
+        """Score ids by label; of a file that is not such a list nothing."""
         path = self._folder(suite, method) / SELECTION
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {
+                str(label): [name for name in ids if re.fullmatch("[0-9a-f]{16}", name)] for label, ids in found.items()
+            }
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            log.warning("%s cannot be read and is left out: %s", path, error)
+            return {}
 
     def _clear_abandoned(self) -> None:
-        shutil.rmtree(self.root / "spool", ignore_errors=True)
-        for path in self.root.rglob("*.tmp"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        """Remove what a killed run left half-written: names that only this store gives, and nothing behind a link."""
+        spooled = (path for path in (self.root / "spool").glob("*") if SPOOLED.fullmatch(path.name))
+        written = (path for folder in TEMPORARY for path in self.root.glob(f"{folder}/.*.tmp".lstrip("/")))
+        for path in (*spooled, *written):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def _folder(self, suite: str, method: str) -> Path:
         return self.root / "records" / suite / method
@@ -242,15 +290,46 @@ def read(path: Path) -> Record:
 
 
 def read_all(folder: Path) -> list[Record]:
-    """All records below a folder, in path order."""
-    return [read(path) for path in sorted(folder.rglob("*.json")) if path.name not in ("joins.json", SELECTION)]
+    """All records below a folder, in path order; those that cannot be read are left out and named."""
+    return readable(path for path in sorted(folder.rglob("*.json")) if path.name not in ("joins.json", SELECTION))
+
+
+def readable(paths: Iterable[Path]) -> list[Record]:
+    """The records in files that are there; one that cannot be read, or does not lie where its content says, is left out
+    and named, whatever it holds: nobody's file ends another one's run.
+    """
+    found, wrong = [], []
+    for path in paths:
+        try:
+            if path.is_file():
+                found.append(_in_place(read(path), path))
+        except BadInput as error:
+            wrong.append(str(error))
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        log.warning("left out: %s%s", wrong[0], more)
+    return found
 
 
 def read_joins(path: Path) -> list[Join]:
-    """Joins from their file; none where there is none."""
+    """Joins from their file; none where there is none, or where it cannot be read, which is said."""
     if not path.is_file():
         return []
-    return [Join.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    try:
+        return [Join.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("left out: %s does not hold joins: %s", path, str(error).splitlines()[0])
+        return []
+
+
+def _in_place(record: Record, path: Path) -> Record:
+    """A record whose place below the results is the one that its content names."""
+    where, stem = record.where, path.name.partition(".")[0]
+    if path.parts[-3:-1] != (where.suite, where.method) or stem != record.score_id:
+        raise BadInput(
+            f"{path} is the record {where.suite}/{where.method}/{record.score_id}, and does not lie where it says"
+        )
+    return record
 
 
 def write_joins(path: Path, joins: list[Join]) -> None:
@@ -266,6 +345,10 @@ def path_of(root: Path, entry: Record) -> Path:
 def write_text(path: Path, text: str) -> None:
     """Write a file, and the folders above it, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.rename(path)
+    temporary_of(path).write_text(text, encoding="utf-8")
+    temporary_of(path).rename(path)
+
+
+def temporary_of(path: Path) -> Path:
+    """What a file or folder is called until it is finished."""
+    return path.with_name(f".{path.name}.tmp")

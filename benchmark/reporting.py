@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_SECONDS = 15.0
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """Text that may come from anybody, without characters that steer a terminal."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class Reporter(Protocol):
@@ -46,13 +53,13 @@ class Bars:
         self._step = progress.add_task("starting", total=None)
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False)
+        self._progress.console.print(plain(text), highlight=False, markup=False)
 
     def cells(self, done: int, total: int) -> None:
         self._progress.update(self._cells, completed=done, total=total)
 
     def step(self, text: str, done: int, total: int) -> None:
-        self._progress.update(self._step, description=text, completed=done, total=total or None)
+        self._progress.update(self._step, description=plain(text), completed=done, total=total or None)
 
 
 class Lines:
@@ -64,7 +71,7 @@ class Lines:
         self._said = 0.0
 
     def say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(plain(text), highlight=False, markup=False, soft_wrap=True)
 
     def cells(self, done: int, total: int) -> None:
         now = time.monotonic()
@@ -81,8 +88,9 @@ class Lines:
 
 
 def quiet_libraries() -> None:
-    """Keep the bars of libraries out of ours."""
+    """Keep the bars of libraries out of ours, and their reports: what we refuse is one sentence."""
     transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
 
 
 @contextmanager
@@ -92,7 +100,7 @@ def reporter(console: Console) -> Iterator[Bars | Lines]:
         yield Lines(console)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from benchmark import registry
+from benchmark import keyed, registry
 from benchmark.errors import BadInput, unknown
 from benchmark.stats.case import FEWEST_DRAWS
 from benchmark.variant import Variant
 
 FOLDER = Path(__file__).parent / "suites"
 BUILT_IN = "built-in:"
+MOST_SHOWN = 60
 
 Value = TypeVar("Value")
 Count = Annotated[int, Field(ge=1)]
+Bound = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Frozen(BaseModel):
@@ -32,6 +35,9 @@ class Corpus(Frozen):
 
     source: str = Field(description="built-in:world[:seed], a file, folder or glob, or a hub data set id")
     text_field: str = Field("text", description="the column that holds a document")
+    separator: str | None = Field(
+        None, min_length=1, description="what ends a document within a .txt file; left out: a file is one document"
+    )
     config: str | None = Field(None, description="configuration name of a hub data set")
     split: str = Field("train", description="split of a hub data set")
     revision: str | None = Field(None, description="revision of a hub data set; pin it for a published suite")
@@ -65,6 +71,13 @@ class Subject(Frozen):
         _distinct("replicate", tuple(values.values()))
         return values
 
+    @field_validator("revision")
+    @classmethod
+    def _named_revision(cls, value: str) -> str:
+        if not value.strip() or value.startswith("/") or ".." in value.split("/"):
+            raise ValueError(f"{value!r} names no revision: write one such as main or step143000")
+        return value
+
     @model_validator(mode="after")
     def _one_case(self) -> Subject:
         if self.null_draws is not None and len(self.replicates) > 1:
@@ -89,6 +102,19 @@ class Stream(Frozen):
     shuffle_tokens: Count = Field(65_536, description="tokens in the shuffle buffer of one stream")
 
 
+class Limits(Frozen):
+    """What a method may take; one that takes more is stopped, and its cells fail with a sentence."""
+
+    fit_seconds: Bound = Field(86_400, description="seconds that one fit may take")
+    answer_seconds: Bound = Field(
+        3_600,
+        description="seconds that a method may take to open, check, load, save, or encode or decode a batch",
+    )
+    memory_gib: Bound = Field(32.0, description="resident memory of a method's processes together")
+    disk_gib: Bound = Field(16.0, description="size of a featurizer that a method saves, and of any file it writes")
+    output_mib: Bound = Field(64.0, description="what a method may print")
+
+
 def _all_metrics(fields: dict[str, Any]) -> tuple[str, ...]:
     known = "corpus" in fields and fields["corpus"].built_in
     return tuple(name for name in (*registry.METRICS, *registry.JOINS) if known or name not in registry.CONCEPTS)
@@ -97,12 +123,13 @@ def _all_metrics(fields: dict[str, Any]) -> tuple[str, ...]:
 class Suite(Frozen):
     """Everything that defines a run apart from the method."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="names the results folder")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=100, description="names the results folder")
     summary: str = Field(description="one sentence for tables and --help")
     subject: Subject
     corpus: Corpus
     tokens: Tokens
     stream: Stream = Stream()
+    limits: Limits = Limits()
     variants: tuple[str, ...] = Field(tuple(registry.VARIANTS), min_length=1)
     hookpoints: tuple[str, ...] = Field(min_length=1, description="layers.N = residual stream after block N")
     method_seeds: tuple[int, ...] = Field((0,), min_length=1)
@@ -117,7 +144,15 @@ class Suite(Frozen):
         "local-chat-completions:model=NAME,base_url=URL",
     )
     latents: Count = Field(100, description="latents drawn per cell for per-latent metrics")
-    keep_featurizers: bool = Field(True, description="store fitted featurizers, so that a new metric needs no refit")
+    threads: Count = Field(
+        1, description="CPU threads of a group: sums in another number of threads train another dictionary"
+    )
+    keep_gib: float = Field(
+        16.0,
+        ge=0,
+        description="disk that fitted featurizers and codes of a results folder may take; what comes after is not "
+        "kept, so that a new metric needs a refit",
+    )
     methods: dict[str, tuple[dict[str, Any], ...]] = Field(
         default_factory=dict,
         description="method -> rows of settings (with `preset`), each row one column set of the board",
@@ -142,7 +177,7 @@ class Suite(Frozen):
     @classmethod
     def _well_formed_hookpoints(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
-            if not re.fullmatch(r"layers\.\d+", value):
+            if not re.fullmatch(r"layers\.(0|[1-9][0-9]*)", value):
                 raise ValueError(f"unknown hookpoint {value!r}: write layers.N, N counted from 0")
         return _distinct("hookpoint", values)
 
@@ -174,6 +209,46 @@ class Suite(Frozen):
                 f"stream.shuffle_tokens ({self.stream.shuffle_tokens}) exceeds tokens.fit ({self.tokens.fit})"
             )
         return self
+
+    def content(self) -> dict[str, Any]:
+        """What decides the numbers of a run apart from the method, as it can be shown to anybody: equal for a copy of
+        the suite under another name. Of local paths it holds the last part, of the metrics a hash.
+        """
+        found: dict[str, Any] = self.model_dump(
+            mode="json",
+            exclude={
+                "name": True, "summary": True, "methods": True, "limits": True, "keep_gib": True, "judge": True,
+                "subject": {"device"}, "stream": {"spool_gib"},
+            },
+        )  # fmt: skip
+        replicates = {str(seed): public_name(source) for seed, source in self.subject.replicates.items()}
+        found["subject"] |= {"replicates": replicates}
+        found["corpus"] |= {"source": public_name(self.corpus.source)}
+        found |= {name: sorted(found[name]) for name in ("variants", "hookpoints", "method_seeds")}
+        return found | {"metrics": keyed.short("metrics", sorted(self.metrics))}
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:
+    """What two contents of suites say differently, a phrase for each field."""
+    found = []
+    for name in sorted(one.keys() | other.keys()):
+        mine, theirs, where = one.get(name), other.get(name), f"{above}{name}"
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            found += differences(mine, theirs, f"{where}.")
+        elif mine != theirs:
+            said = "differ" if name == "metrics" else f"is {_short(mine)} and {_short(theirs)}"
+            found.append(f"{where} {said}")
+    return found
+
+
+def public_name(source: str) -> str:
+    """A hub id or a built-in name as it is; of a local path only its last part."""
+    return Path(source).name if source.startswith(("/", ".", "~")) else source
+
+
+def _short(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 def names() -> list[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from pyarrow import ArrowException
 
-from benchmark.records import TABLES, Join, Record, Store, path_of, read_all, read_joins, write_joins, write_text
-from leaderboard import headline, layers, markdown, resolved, standings, top
+from benchmark import plan
+from benchmark import suite as suites
+from benchmark.records import Join, Record, Store, log, path_of, read_all, read_joins, write_text
+from leaderboard import contents, headline, layers, markdown, publication, resolved, standings, top
 from leaderboard.headline import Entry
 from leaderboard.layers import Layers
 from leaderboard.resolved import Curve, Tables
@@ -20,7 +23,6 @@ HOME = Path(__file__).parent
 RESULTS = HOME / "results"
 PUBLISHED = HOME / "LEADERBOARD.md"
 
-SUFFIXES = (".json", ".parquet", *(f".{name}.parquet" for name in TABLES))
 Key = tuple[str, str, str]
 
 
@@ -51,7 +53,8 @@ class Board:
             lines[layer.suite, layer.subject][1].append(layer)
         for curve in resolved.curves(self._replicated, self.tables):
             lines[curve.suite, curve.subject][2].append(curve)
-        return markdown.render(self.rows, {place: top.tables(*found) for place, found in lines.items()})
+        headings = contents.headings(self.records, shipped)
+        return markdown.render(self.rows, {place: top.tables(*found) for place, found in lines.items()}, headings)
 
     @property
     def _replicated(self) -> list[Record]:
@@ -69,7 +72,7 @@ class Board:
 
 def render_published() -> Path:
     """`leaderboard/LEADERBOARD.md` from the published records alone."""
-    return Board(read_all(RESULTS), _all_joins(RESULTS), _tables(RESULTS)).write(PUBLISHED)
+    return Board(standings.distinct(read_all(RESULTS)), _all_joins(RESULTS), _tables(RESULTS)).write(PUBLISHED)
 
 
 def render_local(store: Store) -> tuple[Board, Path]:
@@ -84,7 +87,7 @@ def local(store: Store) -> Board:
     taken = {_key(record) for record in records}
     records += [record for record in read_all(RESULTS) if _key(record) not in taken]
     joins += [join for join in _all_joins(RESULTS) if _key(join) not in taken]
-    return Board(records, joins, _tables(store.root / "records", RESULTS))
+    return Board(standings.distinct(records), joins, _tables(store.root / "records", RESULTS))
 
 
 def _tables(*folders: Path) -> Tables:
@@ -95,40 +98,30 @@ def _tables(*folders: Path) -> Tables:
         if record.score_id not in read:
             paths = (path_of(folder, record).with_suffix(".parquet") for folder in folders)
             found = next((path for path in paths if path.is_file()), None)
-            read[record.score_id] = pd.read_parquet(found) if found else None
+            read[record.score_id] = _read(found) if found else None
         return read[record.score_id]
 
     return table
 
 
-def publish(store: Store, method: str) -> list[Path]:
-    """Copy a method's rows, as they were last run, to the results; earlier published cells of a row give way.
+def publish(store: Store, method: str, suite: str | None = None) -> list[Path]:
+    """Put a method's rows into the published results; see `publication.publish`."""
+    return publication.publish(store, RESULTS, method, suite, shipped, _tables(store.root / "records"))
 
-    Returns the files written, none when the store has no records of the method.
-    """
-    records, joins = store.selected()
-    records = [record for record in records if record.where.method == method]
-    taken = {_key(record) for record in records}
-    for record in read_all(RESULTS):
-        if _key(record) in taken:
-            for suffix in SUFFIXES:
-                path_of(RESULTS, record).with_suffix(suffix).unlink(missing_ok=True)
-    written = []
-    for record in records:
-        for suffix in SUFFIXES:
-            source = path_of(store.root / "records", record).with_suffix(suffix)
-            if not source.is_file():
-                continue
-            target = path_of(RESULTS, record).with_suffix(suffix)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-            written.append(target)
-    for suite in sorted({record.where.suite for record in records}):
-        path = RESULTS / suite / method / "joins.json"
-        kept = [join for join in read_joins(path) if _key(join) not in taken]
-        write_joins(path, kept + [join for join in joins if _key(join) in taken and join.where.suite == suite])
-        written.append(path)
-    return written
+
+@cache
+def shipped(name: str) -> dict[str, Any] | None:
+    """What the suite of this name in the repository says, None where there is none."""
+    return plan.content(suites.load(name)) if name in suites.names() else None
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    """A table of latents; one that cannot be read is left out and named."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError, ArrowException) as error:
+        log.warning("left out: %s is no table of latents: %s", path, str(error).splitlines()[0])
+        return None
 
 
 def _all_joins(folder: Path) -> list[Join]:
@@ -136,4 +129,4 @@ def _all_joins(folder: Path) -> list[Join]:
 
 
 def _key(entry: Record | Join) -> Key:
-    return entry.where.suite, entry.where.method, entry.where.label
+    return contents.key_of(entry), entry.where.method, entry.where.label

@@ -12,6 +12,8 @@ from benchmark.errors import BadInput, unknown
 from benchmark.records import Record
 from benchmark.stats.null_gap import Gap, gap
 from benchmark.variant import Variant
+from leaderboard import contents
+from leaderboard.contents import Shipped
 from leaderboard.standings import differences, long, per_replicate
 
 
@@ -25,13 +27,16 @@ class Difference(NamedTuple):
     replicates: int
 
 
-def compare(records: Sequence[Record], suite: str, first: str, second: str) -> list[Difference]:
+def compare(
+    records: Sequence[Record], suite: str, first: str, second: str, shipped: Shipped = lambda name: None
+) -> list[Difference]:
     """All metrics with a direction that both have; an entry is `method` or `method:settings`.
 
     Raises:
-        BadInput: an entry that is not there, or that is one of several.
+        BadInput: an entry that is not there, that is one of several, or that was run on a suite of another content.
     """
-    frame = long([record for record in records if record.where.suite == suite and record.status == "scored"])
+    own = [record for record in records if record.where.suite == suite and record.status == "scored"]
+    frame = long(_of_one_content(own, suite, (first, second), shipped))
     tables = [_tables(frame, suite, name) for name in (first, second)]
     shared = [name for name in (*registry.METRICS, *registry.JOINS) if all(name in found for found in tables)]
     return [_difference(metric, *(found[metric] for found in tables)) for metric in shared]
@@ -41,6 +46,32 @@ def to_worst(metric: str, scores: pd.DataFrame) -> pd.Series:
     """Gap per replicate [replicate] to the null that trained beats least, from scores [replicate, variant]."""
     gaps = [values for null, values in differences(metric, scores).items() if null in registry.NULLS and len(values)]
     return min(gaps, key=lambda values: float(values.mean())) if gaps else pd.Series(dtype=float)
+
+
+def _of_one_content(records: Sequence[Record], suite: str, names: tuple[str, str], shipped: Shipped) -> list[Record]:
+    """Records of the first content of the suite that both entries were run on."""
+    by_key: dict[str, list[Record]] = {}
+    for record in records:
+        by_key.setdefault(contents.key_of(record), []).append(record)
+    having = [
+        [key for key in contents.ordered(records, shipped) if any(_is(name, record) for record in by_key[key])]
+        for name in names
+    ]
+    shared = [key for key in having[0] if key in having[1]]
+    if shared:
+        return by_key[shared[0]]
+    if all(having):
+        said = contents.different(*(by_key[keys[0]][0].suite for keys in having))
+        raise BadInput(
+            f"{names[0]} and {names[1]} were run on suites of different content under the name {suite}: "
+            + "; ".join(said)
+        )
+    return list(records)
+
+
+def _is(name: str, record: Record) -> bool:
+    method, _, label = name.partition(":")
+    return record.where.method == method and label in ("", record.where.label)
 
 
 def _difference(metric: str, first: pd.DataFrame, second: pd.DataFrame) -> Difference:

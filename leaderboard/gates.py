@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmark import registry
 from benchmark.stats import case
-from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, equivalence_p, gap, worst
+from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, constant, equivalence_p, gap, worst
 from benchmark.stats.prediction import tolerance
 from benchmark.variant import Variant
 from leaderboard.standings import draws
@@ -36,7 +36,7 @@ def assay(trained_minus_control: NDArray[np.float64]) -> Gate:
     """The score must tell trained from control at all: lower bound (95 %, one-sided) of the gap above 0."""
     found = gap(trained_minus_control)
     if found is None:
-        return Gate("assay sensitivity", None, "under three replicates of trained and control")
+        return Gate("assay sensitivity", None, "under three replicates of trained and control, or no spread")
     return Gate("assay sensitivity", found.lower > 0, f"trained - control above {found.lower:+.4f}")
 
 
@@ -47,6 +47,8 @@ def leak(scores: Mapping[str, NDArray[np.float64]]) -> Gate:
         return Gate("leak", None, "under three replicates of the control")
     said = ", ".join(f"{name} {values.mean():.4f}" for name, values in known.items())
     passed = all(equivalence_p(values - CHANCE, delta=LEAK) < ALPHA for values in known.values())
+    if passed and any(constant(values) for values in known.values()):
+        return Gate("leak", None, f"control: {said}, without any spread")
     return Gate("leak", passed, f"control: {said}")
 
 
@@ -103,7 +105,7 @@ def coverage(cells: pd.DataFrame, *, delta: float) -> Gate:
             trained, other = (cells[cells.index.get_level_values("variant") == name] for name in ("trained", null))
             paired = gap(_at_smaller_share(trained.droplevel("variant"), other.droplevel("variant")))
             if paired is None:
-                return Gate(name, None, "under three replicates")
+                return Gate(name, None, "under three replicates, or no spread")
             gaps[null] = paired
     if not gaps:
         return Gate(name, None, "eligible shares are unknown")

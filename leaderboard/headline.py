@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -64,8 +64,8 @@ class Entry(NamedTuple):
     rank: Rank | None
     pairing: float | None
     decomposition: Decomposition | None
-    seconds: float
-    peak_bytes: float
+    seconds: float | None
+    peak_bytes: float | None
 
     @property
     def void(self) -> bool:
@@ -144,8 +144,8 @@ def _entry(key: tuple[str, ...], found: Mapping[tuple[str, ...], _Own]) -> Entry
         rank=None,
         pairing=_pairing(table, said),
         decomposition=_decomposition(table, said, reference) if reference is not own else None,
-        seconds=float(np.mean([_cost(record, "fit_seconds", "score_seconds").sum() for record in own.records])),
-        peak_bytes=float(max(_cost(record, *PEAKS).max() for record in own.records)),
+        seconds=_over(np.mean, [_cost(record, "fit_seconds", "score_seconds").sum() for record in own.records]),
+        peak_bytes=_over(np.max, [value for record in own.records for value in _cost(record, *PEAKS)]),
     )
 
 
@@ -216,7 +216,7 @@ def _cells(own: _Own) -> pd.DataFrame:
             "q": record.counts["eligible_drawn"] / max(record.counts["drawn"], 1.0),
         }
         for record in own.records
-        if HEADLINE in record.metrics and "eligible_drawn" in record.counts
+        if HEADLINE in record.metrics and {"eligible_drawn", "drawn"} <= record.counts.keys()
     ]
     return pd.DataFrame(lines, columns=[*PLACE, "value", "q"]).set_index(PLACE).sort_index()
 
@@ -228,6 +228,12 @@ def _control(own: _Own, metric: str) -> np.ndarray[tuple[int], np.dtype[np.float
 
 def _cost(record: Record, *names: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.array([record.cost.get(name, np.nan) for name in names])
+
+
+def _over(how: Callable[..., Any], values: Sequence[float]) -> float | None:
+    """A figure of what is known; None where nothing is."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(how(known)) if known else None
 
 
 def _p(entry: Entry) -> float:

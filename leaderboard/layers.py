@@ -13,7 +13,7 @@ from benchmark import registry
 from benchmark.records import Record
 from benchmark.stats.effect import superiority
 from benchmark.stats.multiplicity import band
-from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL, Gap, gap
+from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL, Gap, constant, gap
 from leaderboard.resolved import Tables, asked
 from leaderboard.standings import differences, key_of, long, natural, per_replicate
 
@@ -56,7 +56,8 @@ def layers(records: Sequence[Record], tables: Tables) -> list[Layers]:
             if all(null in by_hookpoint[name] for name in names):
                 d = pd.concat([by_hookpoint[name][null] for name in names], axis=1).dropna().to_numpy(float)
                 if len(d):
-                    around = band(d) if len(d) >= FEWEST_FOR_INTERVAL else None
+                    spread = len(d) >= FEWEST_FOR_INTERVAL and not any(map(constant, d.T))
+                    around = band(d) if spread else None
                     effect = gap(_superior(own.get("trained", {}), own.get(null, {})))
                     found.append(Layers(*place, null, names, d.mean(axis=0), around, effect))
     return found

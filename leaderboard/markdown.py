@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -10,18 +11,21 @@ import pandas as pd
 
 from benchmark import registry
 from benchmark.stats.case import CaseClaim
+from leaderboard.contents import Heading, name_of
 from leaderboard.standings import ALL, Row, Score
 
 CONDITIONAL = "conditional on this checkpoint"
 Place = tuple[str, str]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 INTRODUCTION = """\
 How each method scores on a trained network, on the same network with training destroyed (the nulls), and on the
 control. Scores are means over hookpoints and method seeds, then mean ± standard deviation over replicates (training
 seeds). Gaps are trained minus null, paired by replicate, positive when trained is better, with a 95 % t interval over
 replicates from three on. *Worst* is the null that trained beats least, with the one-sided 95 % bound of all nulls at
 once; *verdict*, from five replicates on, is the first that holds of reversed, equivalent to the null, beats the null,
-and inconclusive; the smallest difference that matters is .02, .04 for lifts, .05 for nats and causal effect. *Ratio* is
-the worst null's gap over the control's, with Fieller's interval, where chance is what the control scores.
+and inconclusive; differences without any spread support none. The smallest difference that matters is .02, .04 for
+lifts, .05 for nats and causal effect. *Ratio* is the worst null's gap over the control's, with Fieller's interval,
+where chance is what the control scores.
 A subject with one training seed is held against many draws of each null (case mode): scores of nulls are then over
 draws, *p* is Crawford and Howell's and *rank p* the Monte-Carlo one, the largest over nulls, and what they say is
 conditional on that checkpoint. Metrics without a direction, and those that compare replicates, carry no verdict. Rows
@@ -29,13 +33,24 @@ of single hookpoints are exploratory; ranks are claimed in the headline table al
 stands below its table."""
 
 
-def render(rows: Sequence[Row], top: Mapping[Place, Sequence[str]] = MappingProxyType({})) -> str:
-    """The whole board; the same rows give the same bytes. `top` has the first tables of each suite and subject."""
+def render(
+    rows: Sequence[Row],
+    top: Mapping[Place, Sequence[str]] = MappingProxyType({}),
+    headings: Mapping[str, Heading] = MappingProxyType({}),
+) -> str:
+    """The whole board; the same rows give the same bytes. `top` has the first tables of each suite and subject,
+    `headings` what stands above each suite, in the order of the board.
+    """
     parts = ["# NullGap leaderboard", INTRODUCTION]
     if not rows:
         parts.append("No records yet.")
-    for suite, members in itertools.groupby(rows, key=lambda row: (row.suite, row.subject)):
-        parts += [f"## Suite `{suite[0]}`, subject {suite[1]}", *top.get(suite, ())]
+    order = {key: number for number, key in enumerate(headings)}
+    in_order = sorted(rows, key=lambda row: (order.get(row.suite, len(order)), row.suite, row.subject))
+    for suite, members in itertools.groupby(in_order, key=lambda row: (row.suite, row.subject)):
+        heading = headings.get(suite[0], Heading(f"## Suite `{name_of(suite[0])}`", None))
+        parts += [f"{heading.title}, subject {plain(suite[1])}"]
+        parts += [plain(heading.sentence)] if heading.sentence else []
+        parts += top.get(suite, ())
         by_metric = sorted(members, key=lambda row: place(row.metric))
         for metric, entries in itertools.groupby(by_metric, key=lambda row: row.metric):
             parts += [f"### {metric} ({_direction(metric)})", *_metric(list(entries))]
@@ -43,13 +58,24 @@ def render(rows: Sequence[Row], top: Mapping[Place, Sequence[str]] = MappingProx
 
 
 def _metric(rows: list[Row]) -> list[str]:
-    table = pd.DataFrame([_line(row) for row in rows])
-    parts = [table.to_markdown(index=False, disable_numparse=True)]
+    parts = [table([_line(row) for row in rows])]
     reasons = sorted({reason for row in rows for reason in row.reasons})
     if reasons:
-        shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+        shown = "; ".join(map(plain, reasons[:3])) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
         parts.append(f"Undefined in some cells: {shown}.")
     return parts
+
+
+def table(lines: Sequence[Mapping[str, str]]) -> str:
+    """Lines as a table; what they say is text, whoever wrote it."""
+    shown = [{plain(name): plain(value) for name, value in line.items()} for line in lines]
+    return str(pd.DataFrame(shown).fillna("").to_markdown(index=False, disable_numparse=True))
+
+
+def plain(text: str) -> str:
+    """Text that may come from anybody as Markdown that shows it: no cell, tag, link or line ends within it."""
+    shown = _CONTROL.sub(" ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return shown.replace("|", "\\|").replace("](", "] (")
 
 
 def _line(row: Row) -> dict[str, str]:

@@ -49,10 +49,11 @@ def curves(records: Sequence[Record], tables: Tables) -> list[Curve]:
 
 
 def asked(records: Sequence[Record], tables: Tables) -> Iterator[tuple[Record, pd.DataFrame]]:
-    """Scored records with their latents' headline scores; latents that could not be asked about score chance."""
+    """Records with a headline score, with their latents' own; latents that could not be asked about score chance."""
     for record in records:
-        table = tables(record) if record.status == "scored" and registry.HEADLINE in record.metrics else None
-        if table is not None and registry.HEADLINE in table:
+        score = record.metrics.get(registry.HEADLINE)
+        table = tables(record) if record.status == "scored" and score and score.value is not None else None
+        if table is not None and {"rate", registry.HEADLINE} <= set(table):
             yield record, table.assign(**{registry.HEADLINE: table[registry.HEADLINE].fillna(CHANCE)})
 
 

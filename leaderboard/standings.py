@@ -17,12 +17,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark import registry
-from benchmark.records import Join, Record
+from benchmark.records import Join, Record, log
 from benchmark.stats.case import CaseClaim
 from benchmark.stats.case import claim as case_claim
 from benchmark.stats.null_gap import Gap, Verdict, WorstGap, gaps_of, verdict, worst
 from benchmark.stats.ratio import Ratio, normalised
 from benchmark.variant import Variant
+from leaderboard import contents
 
 KEYS = ["suite", "subject", "method", "label", "metric"]
 ALL = "all"
@@ -66,6 +67,20 @@ class Row(NamedTuple):
     claim: Claim | None = None
     case: CaseClaim | None = None
     draws: int | None = None
+
+
+def distinct(records: Iterable[Record]) -> list[Record]:
+    """Records without cells that stand twice in their row: nobody knows which one is right, so that none is shown."""
+    places: dict[tuple[object, ...], list[Record]] = {}
+    for record in records:
+        where = record.where
+        cell = (*key_of(record), where.variant, where.replicate, where.method_seed, where.hookpoint)
+        places.setdefault(cell, []).append(record)
+    doubled = [members for members in places.values() if len(members) > 1]
+    if doubled:
+        which = ", ".join(record.score_id for record in doubled[0])
+        log.warning("left out: %d cells that have several records, such as %s", len(doubled), which)
+    return [members[0] for members in places.values() if len(members) == 1]
 
 
 def rows(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[Row]:
@@ -246,14 +261,14 @@ def _key(found: Hashable) -> Key:
 
 
 def key_of(entry: Record | Join) -> tuple[str, str, str, str]:
-    """Suite, subject, method and settings: what a row of the board belongs to."""
+    """Suite (by content), subject, method and settings: what a row of the board belongs to."""
     where = entry.where
-    return where.suite, where.subject, where.method, where.label
+    return contents.key_of(entry), where.subject, where.method, where.label
 
 
 def _keys(entry: Record | Join) -> dict[str, object]:
-    fields = ("suite", "subject", "method", "label", "variant", "replicate", "method_seed", "hookpoint")
-    return {field: getattr(entry.where, field) for field in fields}
+    fields = ("subject", "method", "label", "variant", "replicate", "method_seed", "hookpoint")
+    return {"suite": contents.key_of(entry)} | {field: getattr(entry.where, field) for field in fields}
 
 
 def natural(hookpoint: str) -> tuple[str, int]:

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from benchmark import registry
 from benchmark.stats.case import FEWEST_DRAWS
@@ -19,6 +18,7 @@ from leaderboard.markdown import interval, text
 from leaderboard.resolved import Curve
 
 NOT_ASSESSED = "not assessed"
+NO_CLAIM = "under three replicates of trained and every null have a score, or their differences have no spread"
 CLAIMS = f"""\
 `{registry.HEADLINE}` under the suite's judge. *Gap* is the worst null's, *at least* the one-sided 95 % bound of all
 nulls at once; entries are ordered by it, those with a failed gate last. A failed gate voids the claim, not the row.
@@ -40,12 +40,12 @@ share of rare latents does not decide. A bin in which either side holds under 10
 
 def tables(entries: Sequence[Entry], layers: Sequence[Layers], curves: Sequence[Curve]) -> list[str]:
     """Parts of one suite and subject, best entry first."""
-    parts = [f"### Headline: {registry.HEADLINE}", CLAIMS, _markdown([_claim(entry) for entry in entries])]
-    parts += ["#### Gates", GATES, _markdown([_gates(entry) for entry in entries])]
+    parts = [f"### Headline: {registry.HEADLINE}", CLAIMS, markdown.table([_claim(entry) for entry in entries])]
+    parts += ["#### Gates", GATES, markdown.table([_gates(entry) for entry in entries])]
     if layers:
-        parts += ["#### Gap by layer", LAYERS, _markdown([_layers(found) for found in layers])]
+        parts += ["#### Gap by layer", LAYERS, markdown.table([_layers(found) for found in layers])]
     if curves:
-        parts += ["#### Gap by firing frequency", FREQUENCY, _markdown(_frequencies(curves))]
+        parts += ["#### Gap by firing frequency", FREQUENCY, markdown.table(_frequencies(curves))]
     return parts
 
 
@@ -58,7 +58,7 @@ def sentence(entry: Entry) -> str:
         why = f"under {FEWEST_DRAWS} draws of every null ({entry.draws} here)"
         return f"{entry.label}: {registry.HEADLINE}: no claim {why}"
     if entry.claim is None:
-        return f"{entry.label}: {registry.HEADLINE}: no claim under three replicates of trained and every null"
+        return f"{entry.label}: {registry.HEADLINE}: no claim: {NO_CLAIM}"
     verdict = str(entry.claim.verdict) if entry.claim.verdict else "no verdict under five replicates"
     said = f"{entry.label}: {registry.HEADLINE}: worst-null gap {entry.claim.worst.mean:+.4f}"
     said += f" (at least {entry.claim.worst.lower:+.4f}, {entry.claim.worst.null}): {verdict}"
@@ -91,8 +91,8 @@ def _claim(entry: Entry) -> dict[str, str]:
     line["pairing"] = f"{entry.pairing:+.2f}" if entry.pairing is not None else "n/a"
     most = max((score.replicates for score in entry.scores.values()), default=0)
     line["replicates"] = markdown.cases(entry.draws) if entry.draws is not None else str(most)
-    line["s per cell"] = f"{entry.seconds:.0f}"
-    line["peak GiB"] = f"{entry.peak_bytes / 2**30:.1f}"
+    line["s per cell"] = "n/a" if entry.seconds is None else f"{entry.seconds:.0f}"
+    line["peak GiB"] = "n/a" if entry.peak_bytes is None else f"{entry.peak_bytes / 2**30:.1f}"
     return line
 
 
@@ -135,7 +135,3 @@ def _frequencies(curves: Sequence[Curve]) -> list[dict[str, str]]:
             line[f"{low:.0e} to {high:.0e}"] = "" if np.isnan(value) else f"{value:+.3f}"
         lines.append(line)
     return lines
-
-
-def _markdown(lines: list[dict[str, str]]) -> str:
-    return str(pd.DataFrame(lines).fillna("").to_markdown(index=False, disable_numparse=True))

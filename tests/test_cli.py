@@ -13,8 +13,10 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
+from benchmark import method as methods
 from benchmark.__main__ import app
 from benchmark.records import Store
+from leaderboard import board
 from tests.conftest import REVISION
 
 runner = CliRunner()
@@ -108,11 +110,13 @@ BAD = {
     "unknown setting": (set_field("methods", "topk_sae", value=[{"kk": 3}]), "unknown setting of topk_sae 'kk'"),
     "not GPT-NeoX": (spoiled_subject(as_llama), "is a 'llama' model, not GPT-NeoX"),
     "no tokenizer": (spoiled_subject(lambda folder: (folder / "tokenizer.json").unlink()), "has no tokenizer"),
+    "no revision": (set_field("subject", "revision", value=""), "'' names no revision"),
+    "a revision elsewhere": (set_field("subject", "revision", value="../seed1/step0"), "names no revision"),
     "unknown revision": (set_field("subject", "revision", value=REVISION + "1"), f"did you mean '{REVISION}'?"),
     "concepts without labels": (concepts_of_other_text, "only corpus built-in:world has them"),
     "missing subject": (set_field("subject", "replicates", value={"0": "/nowhere/at/all"}), "does not exist"),
     "empty corpus": (corpus_file(b""), "is empty"),
-    "corpus not UTF-8": (corpus_file(b'{"text": "\xff\xfe"}\n'), "not readable UTF-8"),
+    "corpus not UTF-8": (corpus_file(b'{"text": "\xff\xfe"}\n'), "cannot be read to its end as UTF-8"),
     "too little text": (corpus_file(b'{"text": "a few words only"}\n'), "the suite needs 20,000"),
     "k over n_latents": (set_field("methods", "topk_sae", value=[{"expansion_factor": 1, "k": 99}]), "k = 99 exceeds"),
     "unknown field": (set_field("tokens", "scores", value=3), "did you mean 'score'?"),
@@ -205,6 +209,64 @@ def test_list_names_everything() -> None:
     assert result.exit_code == 0
     for name in ("topk_sae", "smoke", "mini", "rerandomized-keep-embeddings", "causal_effect@1", "stability@1"):
         assert name in result.stdout
+
+
+def test_plan_says_what_a_run_takes(tiny: dict[str, Any], tmp_path: Path) -> None:
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(tomli_w.dumps(tiny))
+    result = runner.invoke(app, ["plan", "topk_sae", "--suite", str(suite), "--runs", str(tmp_path / "runs")])
+    assert result.exit_code == 0, result.output
+    assert "20,000 tokens to fit on" in result.stdout
+    assert "GiB of activations at a time" in result.stdout
+
+
+def test_texts_of_others_are_printed_as_they_are(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A summary with markup ended `nullgap list`, and a label with markup the plan."""
+    home = tmp_path / "submissions"
+    (home / "odd").mkdir(parents=True)
+    manifest = {"track": "features", "entry": "M", "summary": "odd [/x] one", "settings": {"name": "a"}}
+    (home / "odd" / "method.toml").write_text(tomli_w.dumps(manifest))
+    (home / "odd" / "method.py").write_text("class M:\n    pass\n")
+    for function in (methods.names, methods.load):
+        monkeypatch.setattr(function, "__defaults__", (*(function.__defaults__ or ())[:-1], (home,)))
+    result = runner.invoke(app, ["list"])
+    assert result.exit_code == 0, result.output
+    assert "odd: odd [/x] one" in result.stdout
+    (home / "broken").mkdir()
+    (home / "broken" / "method.toml").write_text("track = ")
+    result = runner.invoke(app, ["list"])
+    assert result.exit_code == 0, result.output
+    assert "broken: cannot be used: " in result.stdout
+    tiny["methods"] = {"odd": [{"name": "[/y]"}]}
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(tomli_w.dumps(tiny))
+    result = runner.invoke(app, ["plan", "odd", "--suite", str(suite), "--runs", str(tmp_path / "runs")])
+    assert result.exit_code == 0, result.output
+    assert "name=[/y]" in result.stdout
+
+
+def test_publish_says_what_a_row_lacks(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(board, "PUBLISHED", tmp_path / "LEADERBOARD.md")
+    tiny |= {"variants": ["trained"], "hookpoints": ["layers.1"], "metrics": ["fvu@1"]}
+    suite, runs = tmp_path / "tiny.toml", tmp_path / "runs"
+    suite.write_text(tomli_w.dumps(tiny))
+    assert runner.invoke(app, ["run", "topk_sae", "--suite", str(suite), "--runs", str(runs)]).exit_code == 0
+    record = next(path for path in (runs / "records").rglob("*.json") if len(path.stem) == 16)
+    text = record.read_text()
+    record.unlink()
+    result = runner.invoke(app, ["publish", "topk_sae", "--runs", str(runs)])
+    assert result.exit_code == 2
+    assert "lacks 1 of 2 cells, such as trained of replicate" in result.stderr
+    assert not (tmp_path / "results").exists()
+    record.write_text(text)
+    assert runner.invoke(app, ["publish", "topk_sae", "--runs", str(runs), "--suite", "tiny"]).exit_code == 0
+    assert len(list((tmp_path / "results").rglob("*.parquet"))) == 2
+    elsewhere = runner.invoke(app, ["publish", "topk_sae", "--runs", str(runs), "--suite", "standard"])
+    assert elsewhere.exit_code == 2
+    assert "no records of topk_sae on suite standard" in elsewhere.stderr
 
 
 def test_help_says_what_each_command_does() -> None:

@@ -22,7 +22,7 @@ SCRIPT = """
 import sys
 from tests.test_parallel import linger, parallel
 
-for _ in parallel.spread(2, linger, linger, [(sys.argv[1], str(number)) for number in range(4)]):
+for _ in parallel.spread(2, linger, linger, [(sys.argv[1], str(number)) for number in range(4)], 1):
     pass
 """
 
@@ -91,7 +91,7 @@ def names(folder: Path) -> list[str]:
 
 def test_this_process_takes_part_and_every_part_is_taken_once(tmp_path: Path) -> None:
     with parallel.torch_threads(6):
-        found = list(parallel.spread(2, taken_beside_another, taken_beside_another, parts(tmp_path, 8)))
+        found = list(parallel.spread(2, taken_beside_another, taken_beside_another, parts(tmp_path, 8), 3))
         assert torch.get_num_threads() == 6
     assert sorted(part for part, _, _ in found) == [str(number) for number in range(8)]
     processes = {process for _, process, _ in found}
@@ -102,7 +102,7 @@ def test_this_process_takes_part_and_every_part_is_taken_once(tmp_path: Path) ->
 
 def test_after_an_exception_in_this_process_no_call_begins(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bad part"):
-        list(parallel.spread(2, refused, touched, parts(tmp_path, 4)))
+        list(parallel.spread(2, refused, touched, parts(tmp_path, 4), 1))
     assert names(tmp_path) == ["0"]
 
 
@@ -113,7 +113,7 @@ def test_after_the_end_of_another_process_no_call_begins(
     tmp_path: Path, jobs: int, apart: Callable[..., list[str]], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        list(parallel.spread(jobs, long_after_the_first, apart, parts(tmp_path, 40)))
+        list(parallel.spread(jobs, long_after_the_first, apart, parts(tmp_path, 40), 1))
     assert names(tmp_path) == [str(number) for number in range(jobs)]
 
 
@@ -127,7 +127,7 @@ def test_results_of_others_come_between_those_of_a_long_call(tmp_path: Path) -> 
         raise AssertionError("the other process was not heard")
 
     found = []
-    for result in parallel.spread(2, until_seen, touched, parts(tmp_path, 2)):
+    for result in parallel.spread(2, until_seen, touched, parts(tmp_path, 2), 1):
         found.append(result)
         if result == "0":
             (tmp_path / "seen").touch()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import shutil
 import signal
@@ -11,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from benchmark.cell import Group
 from benchmark.data.activations import ChunkStore
 from benchmark.group import variant_of
 from benchmark.method import Method
-from benchmark.models import parameters, pythia
+from benchmark.models import contents, parameters, pythia
 from benchmark.pipeline import Outcome
 from benchmark.records import Record, Store
 from benchmark.suite import Suite
@@ -264,9 +264,11 @@ def test_a_failure_beside_others_is_told(done: dict[str, Any], tmp_path: Path, s
 def test_what_another_process_is_sent_can_be_sent_once_a_language_model_has_judged(
     suite: Suite, tmp_path: Path, silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def in_turn(jobs: int, here: Call, apart: Call, arguments: Sequence[tuple[Any, ...]]) -> Iterator[Record]:
+    def in_turn(
+        jobs: int, here: Call, apart: Call, arguments: Sequence[tuple[Any, ...]], threads: int
+    ) -> Iterator[Record]:
         for number, each in enumerate(arguments):
-            yield from (pickle.loads(pickle.dumps(apart)) if number % 2 else here)(*each)
+            yield from (ForkingPickler.loads(ForkingPickler.dumps(apart)) if number % 2 else here)(*each)
 
     monkeypatch.setattr("benchmark.parallel.spread", in_turn)
     method = submission(tmp_path)
@@ -392,7 +394,7 @@ def test_case_mode_holds_one_checkpoint_against_draws_of_its_nulls(tmp_path: Pat
     assert not [record.error for record in found.values() if record.error]
     assert len({record.hashes["weights"] for record in found.values()}) == 21
     assert len({tuple(record.seeds.items()) for record in found.values()}) == 1
-    row = next(row for row in board.local(Store(tmp_path)).rows if row.suite == "tiny")
+    row = next(row for row in board.local(Store(tmp_path)).rows if row.suite.startswith("tiny@"))
     assert row.claim is None
     assert row.case is not None
     values = {name: record.metrics["fvu@1"].value or 0.0 for name, record in found.items()}
@@ -430,7 +432,7 @@ def test_draws_of_step0_are_like_the_checkpoint_s_own(tiny: dict[str, Any], tmp_
         place = Group("tiny-neox", 0, Variant("step0", draw))
         network, gate = variant_of(replicate, place, torch.float32, torch.device("cpu"))
         found.append(dict(parameters.named(network.model)))
-        assert gate["weight_hash"] == pythia.weight_hash(network.model)
+        assert gate["weight_hash"] == contents.weight_hash(network.model)
     for name, tensor in own.items():
         if parameters.is_norm(name) or not tensor.any():
             assert torch.equal(found[0][name], tensor)

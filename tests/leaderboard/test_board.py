@@ -7,9 +7,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmark import keyed
 from benchmark.records import Join, Metric, Record, Store, Where, read_all
 from leaderboard import board, markdown, standings
 from leaderboard.standings import ALL
+
+CONTENT = {
+    "subject": {"name": "x", "replicates": {"0": "x"}, "null_draws": None},
+    "variants": ["trained"], "hookpoints": ["layers.2"], "method_seeds": [0], "judge": "lexical/2",
+}  # fmt: skip
+"""What the suite `s` says."""
 
 
 def where(variant: str, replicate: int, hookpoint: str, label: str = "default") -> Where:
@@ -27,14 +34,16 @@ def where(variant: str, replicate: int, hookpoint: str, label: str = "default") 
     )
 
 
-def record(variant: str, replicate: int, hookpoint: str, value: float | None, settings_hash: str = "h") -> Record:
+def record(variant: str, replicate: int, hookpoint: str, value: float | None, settings: str = "h") -> Record:
     return Record(
         where=where(variant, replicate, hookpoint),
         status="scored",
-        fit_id="f",
-        score_id=f"{settings_hash}{variant}{replicate}{hookpoint}",
-        settings_hash=settings_hash,
+        fit_id=keyed.short("fit"),
+        score_id=keyed.short(settings, variant, replicate, hookpoint),
+        suite_hash=keyed.short("suite"),
+        settings_hash=keyed.short(settings),
         settings={},
+        suite=CONTENT,
         metrics={"fvu@1": Metric(value=value, reason=None if value is not None else "too flat")},
     )
 
@@ -77,8 +86,9 @@ def test_joins_become_rows() -> None:
             metric="universality@1",
             where=where("trained", 0, "layers.2"),
             other=other,
-            score_ids=("a", "b"),
-            settings_hash="h",
+            score_ids=(keyed.short("a"), keyed.short("b")),
+            suite_hash=keyed.short("suite"),
+            settings_hash=keyed.short("h"),
             value=value,
         )
         for other, value in ((1, 0.4), (2, 0.6))
@@ -104,22 +114,22 @@ def test_own_rows_take_the_place_of_published_ones_and_older_settings_give_way(
     monkeypatch.setattr(board, "RESULTS", results)
     monkeypatch.setattr(board, "PUBLISHED", tmp_path / "LEADERBOARD.md")
     first, mine = Store(tmp_path / "first"), Store(tmp_path / "mine")
-    first.put(record("trained", 0, "layers.2", 0.9), LATENTS)
-    first.select("s", "m", {"default": ["htrained0layers.2"]})
+    published = record("trained", 0, "layers.2", 0.9)
+    first.put(published, LATENTS)
+    first.select("s", "m", {"default": [published.score_id]})
     assert len(board.publish(first, "m")) == 3
     assert "0.9000" in board.render_published().read_text()
-    for value, name in ((0.7, "old"), (0.6, "new")):
-        mine.put(record("trained", 0, "layers.2", value, name), LATENTS)
-    mine.select("s", "m", {"default": ["newtrained0layers.2"], "other": ["nothing yet"]})
+    old, new = (record("trained", 0, "layers.2", value, name) for value, name in ((0.7, "old"), (0.6, "new")))
+    for one in (old, new):
+        mine.put(one, LATENTS)
+    mine.select("s", "m", {"default": [new.score_id], "other": [keyed.short("nothing yet")]})
     text = board.render_local(mine)[1].read_text()
     assert "0.6000" in text
     assert "0.7000" not in text
     assert "0.9000" not in text
-    mine.put(record("trained", 1, "layers.2", 0.6, "new"), LATENTS)
-    mine.select("s", "m", {"default": ["newtrained0layers.2", "newtrained1layers.2"]})
     board.publish(mine, "m")
-    assert {entry.settings_hash for entry in read_all(results)} == {"new"}
-    assert len(list(results.rglob("*.parquet"))) == 2
+    assert {entry.settings_hash for entry in read_all(results)} == {new.settings_hash}
+    assert len(list(results.rglob("*.parquet"))) == 1
     before = board.render_published().read_bytes()
     assert board.render_published().read_bytes() == before
     assert b"0.9000" not in before

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark import registry
+from benchmark import keyed, registry
 from benchmark.errors import BadInput
 from benchmark.records import Metric, Record, Where
 from benchmark.stats.null_gap import Gap, Verdict
 from leaderboard import compare, gates, layers, resolved, top
 from leaderboard.board import Board
 from leaderboard.headline import Entry, entries
+from tests.leaderboard.test_board import CONTENT
 
 HEADLINE = registry.HEADLINE
 SHUFFLED = registry.beside(HEADLINE, "shuffled")
@@ -48,8 +49,9 @@ def records(
             }
             found.append(
                 Record(
-                    where=where, status="scored", fit_id="f", score_id=f"{method}{label}{variant}{replicate}",
-                    settings_hash="h", settings={},
+                    where=where, status="scored", fit_id=keyed.short("f"),
+                    score_id=keyed.short(method, label, variant, replicate), suite_hash=keyed.short("suite"),
+                    settings_hash=keyed.short("h"), settings={}, suite=CONTENT,
                     metrics={name: Metric(value=value) for name, value in metrics.items()},
                     counts={"eligible_drawn": 80, "drawn": 100, "n_latents": 512},
                     cost=COST,
@@ -91,7 +93,7 @@ def test_few_replicates_make_no_claim(m: int) -> None:
     if m < 3:
         assert entry.claim is None
         assert "n/a" in top.tables([entry], [], [])[2]
-        assert "no claim under three replicates" in top.sentence(entry)
+        assert "no claim: under three replicates" in top.sentence(entry)
     else:
         assert entry.claim is not None
         assert entry.claim.verdict is None
@@ -190,11 +192,16 @@ def test_deleting_one_record_changes_only_its_own_entry() -> None:
 
 
 def test_comparison_is_paired_and_against_each_ones_own_worst_null() -> None:
-    both = records("a", seed=1) + records("b", seed=1, trained=0.7)
+    both = records("a", seed=1) + [
+        changed(entry, HEADLINE, (entry.metrics[HEADLINE].value or 0) + 0.001 * entry.where.replicate - 0.0025)
+        if entry.where.variant == "trained"
+        else entry
+        for entry in records("b", seed=1, trained=0.7)
+    ]
     line = next(line for line in compare.compare(both, "s", "b", "a") if line.metric == HEADLINE)
     assert line.difference is not None
     assert line.difference.mean == pytest.approx(0.05)
-    assert line.difference.interval[0] == pytest.approx(0.05)
+    assert line.difference.interval == pytest.approx((0.05 - 0.00196, 0.05 + 0.00196), abs=1e-5)
     assert line.replicates == 6
     with pytest.raises(BadInput, match="several settings"):
         compare.compare(both + records("a", label="wide"), "s", "a", "b")
@@ -221,11 +228,13 @@ def test_the_standardised_gap_takes_out_how_rare_latents_are() -> None:
 
 def test_latents_without_a_score_count_as_chance() -> None:
     def unscored(record: Record) -> pd.DataFrame:
-        return pd.DataFrame({"rate": np.full(20, 2e-3), HEADLINE: 0.7 if record.where.variant == "trained" else np.nan})
+        trained = 0.7 + 0.001 * (record.where.replicate % 2)
+        score = trained if record.where.variant == "trained" else np.nan
+        return pd.DataFrame({"rate": np.full(20, 2e-3), HEADLINE: score})
 
     for curve in resolved.curves(records(), unscored):
         assert curve.standardised is not None
-        assert curve.standardised.mean == pytest.approx(0.2)
+        assert curve.standardised.mean == pytest.approx(0.2005)
 
 
 def test_a_board_renders_the_same_bytes_in_any_order() -> None:
@@ -341,7 +350,8 @@ def test_by_layer_the_band_holds_the_gaps_and_the_effect_is_over_latents() -> No
 
     def table(record: Record) -> pd.DataFrame:
         """Half of the latents of trained above all of a null, the other half below."""
-        scores = [0.4, 0.9] if record.where.variant == "trained" else [0.6, 0.7]
+        below = [0.4, 0.65][record.where.replicate % 2]
+        scores = [below, 0.9] if record.where.variant == "trained" else [0.6, 0.7]
         return pd.DataFrame({HEADLINE: scores, "rate": 0.01})
 
     found = {layer.null: layer for layer in layers.layers(both, table)}
@@ -353,9 +363,9 @@ def test_by_layer_the_band_holds_the_gaps_and_the_effect_is_over_latents() -> No
     assert (worst.band[0] < worst.gaps).all()
     assert (worst.band[1] > worst.gaps).all()
     assert worst.superiority is not None
-    assert worst.superiority.mean == pytest.approx(0.5)
+    assert worst.superiority.mean == pytest.approx((0.5 + 0.75) / 2)
     text = "\n".join(top.tables([], list(found.values()), []))
-    assert "| 0.500 [0.500, 0.500] |" in text
+    assert "| 0.625 [0.481, 0.769] |" in text
 
 
 def test_more_latents_of_the_same_kind_make_no_interval_narrower() -> None:
