@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -29,6 +30,17 @@ def seed(*parts: object) -> int:
 def rng(*parts: object) -> np.random.Generator:
     """A PCG64 generator for the purpose named by `parts`."""
     return np.random.Generator(np.random.PCG64(seed(*parts)))
+
+
+def file_digest(file: Path) -> str:
+    """Hex SHA-256 of a file's name and content, read again only when its size or time of change says so."""
+    stat = file.stat()
+    return _file_digest(file, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def _file_digest(file: Path, size: int, modified: int) -> str:
+    return files_digest([file], file.parent)
 
 
 def files_digest(paths: Iterable[Path], root: Path) -> str:

@@ -56,7 +56,7 @@ def fingerprint(corpus: Corpus) -> str:
         return keyed.short("corpus", corpus.source, keyed.files_digest(WORLD.glob("*.py"), WORLD), settings)
     local = _files(corpus)
     if local:
-        contents = [_file_digest(file, file.stat().st_size, file.stat().st_mtime_ns) for file in local]
+        contents = [keyed.file_digest(file) for file in local]
         return keyed.short("corpus", contents, settings)
     return keyed.short("corpus", corpus.source, settings | {"revision": _commit(corpus.source, corpus.revision)})
 
@@ -114,12 +114,6 @@ def _built_in_seed(corpus: Corpus) -> int:
     if name != "world" or not (seed or "0").isdigit():
         raise unknown("built-in corpus", corpus.source, [f"{BUILT_IN}world", f"{BUILT_IN}world:1"])
     return int(seed or 0)
-
-
-@functools.cache
-def _file_digest(file: Path, size: int, modified: int) -> str:
-    """Content id of a file, read again only when its size or time of change says so."""
-    return keyed.files_digest([file], file.parent)
 
 
 @functools.cache

@@ -10,7 +10,6 @@ import os
 import re
 import socket
 from collections.abc import Callable, Sequence
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,9 +102,7 @@ class Spec(NamedTuple):
         folder = Path(str(self.arguments.get("pretrained", "")))
         if kept and folder.name and folder.is_dir():
             files = sorted(path for path in folder.iterdir() if path.is_file())
-            stats = [(path, path.stat()) for path in files]
-            contents = [(path.name, _digest(path, stat.st_size, stat.st_mtime_ns)) for path, stat in stats]
-            kept.append(f"files={keyed.short(contents)}")
+            kept.append(f"files={keyed.short([keyed.file_digest(path) for path in files])}")
         return f"{self.kind}/{VERSION}:{','.join(kept)}"
 
     @property
@@ -168,12 +165,6 @@ class Spec(NamedTuple):
             AutoConfig.from_pretrained(str(self.arguments.get("pretrained")), **passed)
         except (OSError, ValueError) as error:
             raise BadInput(f"judge hf: {str(error).splitlines()[0]}") from error
-
-
-@cache
-def _digest(file: Path, size: int, modified: int) -> str:
-    """Content id of a file, read again only when its size or time of change says so."""
-    return keyed.files_digest([file], file.parent)
 
 
 def known() -> list[str]:
