@@ -12,12 +12,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from benchmark import guard, pipeline, plan, records, registry, terminal, verify
-from benchmark import method as methods
-from benchmark import suite as suites
+from benchmark import records, registry, terminal
+from benchmark.checks import guard, verify
 from benchmark.errors import BadInput, unknown
 from benchmark.judges import open as judges
 from benchmark.reporting import plain, quiet_libraries, reporter
+from benchmark.run import pipeline, plan
+from benchmark.spec import method as methods
+from benchmark.spec import suite as suites
 from leaderboard import board, compare, contents, latents, top
 
 app = typer.Typer(
@@ -297,7 +299,7 @@ def clean_errors() -> Iterator[None]:
 
 def _chosen(
     method: str, suite: str, preset: str | None, judge: str | None
-) -> tuple[suites.Suite, methods.Method, list[methods.Row]]:
+) -> tuple[suites.Suite, methods.Method, list[methods.RunSettings]]:
     chosen, found = suites.load(suite), methods.load(method)
     rows = methods.rows(found, chosen, preset)
     if judge and judge != chosen.judge:

@@ -15,7 +15,7 @@ VARIANTS = {
 NULLS = ("step0", "rerandomized", "rerandomized-keep-embeddings")
 CONTROL = "noise-embeddings"
 
-TRACKS = {"features": "benchmark.tracks.features:FeaturesTrack"}
+TRACKS = {"features": "benchmark.tracks.features.track:FeaturesTrack"}
 
 CONCEPTS = (
     "concept_recovery@1",

@@ -10,16 +10,17 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from benchmark import guard, records, registry
+from benchmark import records, registry
+from benchmark.checks import guard
 from benchmark.reporting import plain
 from leaderboard import latents, markdown
-from leaderboard.standings import ALL, OWN_STEP0, Row
+from leaderboard.standings import ALL, OWN_STEP0, BoardRow
 
 PLAIN_WIDTH, MOST_REASONS = 200, 6
 console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
-def drift(checked: guard.Checked, method: str) -> None:
+def drift(checked: guard.GuardReport, method: str) -> None:
     if not checked.known:
         console.print("this platform has no expected values of its own: the wide tolerance applies", style="yellow")
     if not checked.moved:
@@ -88,7 +89,7 @@ def _highlighted(text: str) -> Text:
     return shown
 
 
-def summary(rows: list[Row], suite: str, keys: set[str], method: str) -> None:
+def summary(rows: list[BoardRow], suite: str, keys: set[str], method: str) -> None:
     shown = [row for row in rows if row.suite in keys and row.method == method and row.hookpoint == ALL]
     for label in sorted({row.label for row in shown}):
         members = [row for row in shown if row.label == label]
@@ -115,7 +116,7 @@ def summary(rows: list[Row], suite: str, keys: set[str], method: str) -> None:
         _judges(members, variants)
 
 
-def _judges(members: list[Row], variants: list[str]) -> None:
+def _judges(members: list[BoardRow], variants: list[str]) -> None:
     """Every scorer under the judges beside the suite's own: one line per scorer and judge."""
     scores = {row.metric: row.scores for row in members}
     table = Table("scorer", "judge", *variants, title="the same items under other judges")

@@ -10,20 +10,20 @@ from typing import Any
 import pandas as pd
 from pyarrow import ArrowException
 
-from benchmark import plan
-from benchmark import suite as suites
 from benchmark.records import Join, Record, Store, log, path_of, read_all, read_joins, write_text
+from benchmark.run import plan
+from benchmark.spec import suite as suites
 from leaderboard import contents, headline, layers, markdown, publication, resolved, standings, top
 from leaderboard.headline import Entry
 from leaderboard.layers import Layers
 from leaderboard.resolved import Curve, Tables
-from leaderboard.standings import Row
+from leaderboard.standings import BoardRow
 
 HOME = Path(__file__).parent
 RESULTS = HOME / "results"
 PUBLISHED = HOME / "LEADERBOARD.md"
 
-Key = tuple[str, str, str]
+EntryKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Board:
     tables: Tables
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[BoardRow]:
         """A row per method, setting, metric and hookpoint."""
         return standings.rows(self.records, self.joins)
 
@@ -46,7 +46,7 @@ class Board:
 
     def text(self) -> str:
         """The whole board as Markdown."""
-        lines: dict[markdown.Place, tuple[list[Entry], list[Layers], list[Curve]]] = {}
+        lines: dict[markdown.SuitePlace, tuple[list[Entry], list[Layers], list[Curve]]] = {}
         for entry in self.entries:
             lines.setdefault((entry.suite, entry.subject), ([], [], []))[0].append(entry)
         for layer in layers.layers(self._replicated, self.tables):
@@ -128,5 +128,5 @@ def _all_joins(folder: Path) -> list[Join]:
     return [join for path in sorted(folder.rglob("joins.json")) for join in read_joins(path)]
 
 
-def _key(entry: Record | Join) -> Key:
+def _key(entry: Record | Join) -> EntryKey:
     return contents.key_of(entry), entry.where.method, entry.where.label

@@ -10,8 +10,8 @@ import pandas as pd
 from benchmark import registry
 from benchmark.errors import BadInput, unknown
 from benchmark.records import Record
+from benchmark.spec.variant import Variant
 from benchmark.stats.null_gap import Gap, gap
-from benchmark.variant import Variant
 from leaderboard import contents
 from leaderboard.contents import Shipped
 from leaderboard.standings import differences, long, per_replicate

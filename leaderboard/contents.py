@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmark.records import Join, Record
-from benchmark.suite import differences
+from benchmark.spec.suite import differences
 
 Shipped = Callable[[str], Mapping[str, Any] | None]
 ELSEWHERE = "the text or the weights differ, where both suites say the same"

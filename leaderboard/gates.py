@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark import registry
+from benchmark.spec.variant import Variant
 from benchmark.stats import case
 from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, constant, equivalence_p, gap, worst
 from benchmark.stats.prediction import tolerance
-from benchmark.variant import Variant
 from leaderboard.standings import draws
 
 CHANCE, LEAK = 0.5, 0.02

@@ -19,7 +19,7 @@ from leaderboard.standings import differences, key_of, long, natural, per_replic
 
 HEADLINE = registry.HEADLINE
 Stratum = tuple[int, int, str]
-Latents = dict[str, dict[Stratum, NDArray[np.float64]]]
+LatentScores = dict[str, dict[Stratum, NDArray[np.float64]]]
 
 
 class Layers(NamedTuple):
@@ -73,9 +73,9 @@ def _superior(
     return np.array([superiority(strata) for strata in pairs.values()])
 
 
-def _latents(records: Sequence[Record], tables: Tables) -> dict[tuple[str, str, str, str], Latents]:
+def _latents(records: Sequence[Record], tables: Tables) -> dict[tuple[str, str, str, str], LatentScores]:
     """Headline scores of latents [latent] by entry, variant and stratum; chance where a latent could not be asked."""
-    found: dict[tuple[str, str, str, str], Latents] = {}
+    found: dict[tuple[str, str, str, str], LatentScores] = {}
     for record, table in asked(records, tables):
         if len(table):
             where, own = record.where, found.setdefault(key_of(record), {})

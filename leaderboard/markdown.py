@@ -12,10 +12,10 @@ import pandas as pd
 from benchmark import registry
 from benchmark.stats.case import CaseClaim
 from leaderboard.contents import Heading, name_of
-from leaderboard.standings import ALL, Row, Score
+from leaderboard.standings import ALL, BoardRow, Score
 
 CONDITIONAL = "conditional on this checkpoint"
-Place = tuple[str, str]
+SuitePlace = tuple[str, str]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 INTRODUCTION = """\
 How each method scores on a trained network, on the same network with training destroyed (the nulls), and on the
@@ -34,8 +34,8 @@ stands below its table."""
 
 
 def render(
-    rows: Sequence[Row],
-    top: Mapping[Place, Sequence[str]] = MappingProxyType({}),
+    rows: Sequence[BoardRow],
+    top: Mapping[SuitePlace, Sequence[str]] = MappingProxyType({}),
     headings: Mapping[str, Heading] = MappingProxyType({}),
 ) -> str:
     """The whole board; the same rows give the same bytes. `top` has the first tables of each suite and subject,
@@ -57,7 +57,7 @@ def render(
     return "\n\n".join(parts) + "\n"
 
 
-def _metric(rows: list[Row]) -> list[str]:
+def _metric(rows: list[BoardRow]) -> list[str]:
     parts = [table([_line(row) for row in rows])]
     reasons = sorted({reason for row in rows for reason in row.reasons})
     if reasons:
@@ -78,7 +78,7 @@ def plain(text: str) -> str:
     return shown.replace("|", "\\|").replace("](", "] (")
 
 
-def _line(row: Row) -> dict[str, str]:
+def _line(row: BoardRow) -> dict[str, str]:
     line = {"method": row.method, "settings": row.label, "hookpoint": "mean" if row.hookpoint == ALL else row.hookpoint}
     most = 0 if row.draws is not None else max((score.replicates for score in row.scores.values()), default=0)
     line |= {variant: text(score, of=most) for variant, score in row.scores.items()}
@@ -104,7 +104,7 @@ def text(score: Score, *, of: int = 0, signed: bool = False) -> str:
     return mean + spread + (f" (n={score.replicates})" if score.replicates < of else "")
 
 
-def claim(row: Row) -> dict[str, str]:
+def claim(row: BoardRow) -> dict[str, str]:
     """Worst null, verdict and ratio in words."""
     if row.case is not None:
         worst, verdict = case(row.case)

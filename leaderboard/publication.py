@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from benchmark import registry
 from benchmark.errors import BadInput
 from benchmark.records import TABLES, Join, Record, Store, path_of, read_all, read_joins, write_joins
-from benchmark.variant import Variant
+from benchmark.spec.variant import Variant
 from leaderboard.agreement import disagreements
 from leaderboard.contents import Shipped, different
 from leaderboard.resolved import Tables
@@ -22,7 +22,7 @@ SUFFIXES = (".json", ".parquet", *(f".{name}.parquet" for name in TABLES))
 NAMED = 3
 
 
-class Place(NamedTuple):
+class CellPlace(NamedTuple):
     """Where a cell stands in its row."""
 
     variant: str
@@ -100,7 +100,7 @@ def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, tables: Tabl
             raise BadInput(f"{which}: record {record.score_id} does not agree with itself: {wrong[0]}")
 
 
-def wanted(content: Mapping[str, Any]) -> set[Place]:
+def wanted(content: Mapping[str, Any]) -> set[CellPlace]:
     """All cells of a row, from what a suite says."""
     draws, variants = content["subject"]["null_draws"], []
     for variant in content["variants"]:
@@ -108,13 +108,13 @@ def wanted(content: Mapping[str, Any]) -> set[Place]:
         variants += [f"{variant}:{number}" for number in range(draws)] if drawn else [variant]
     replicates = map(int, content["subject"]["replicates"])
     axes = itertools.product(variants, replicates, content["hookpoints"], content["method_seeds"])
-    return {Place(*place) for place in axes}
+    return {CellPlace(*place) for place in axes}
 
 
-def place_of(record: Record) -> Place:
+def place_of(record: Record) -> CellPlace:
     """Where a record stands in its row."""
     where = record.where
-    return Place(where.variant, where.replicate, where.hookpoint, where.method_seed)
+    return CellPlace(where.variant, where.replicate, where.hookpoint, where.method_seed)
 
 
 def row_of(entry: Record | Join) -> tuple[str, str, str]:

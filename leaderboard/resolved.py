@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark import registry
 from benchmark.records import Record
 from benchmark.stats import frequency
-from benchmark.stats.frequency import Latents, Resolved
+from benchmark.stats.frequency import RatedLatents, Resolved
 from benchmark.stats.null_gap import Gap, gap
 from leaderboard.gates import CHANCE
 from leaderboard.standings import key_of
@@ -57,10 +57,10 @@ def asked(records: Sequence[Record], tables: Tables) -> Iterator[tuple[Record, p
             yield record, table.assign(**{registry.HEADLINE: table[registry.HEADLINE].fillna(CHANCE)})
 
 
-def _latents(parts: list[tuple[int, pd.DataFrame]]) -> Latents:
+def _latents(parts: list[tuple[int, pd.DataFrame]]) -> RatedLatents:
     rates, scores, replicates = [], [], []
     for replicate, table in sorted(parts, key=lambda part: part[0]):
         rates.append(table["rate"].to_numpy(float))
         scores.append(table[registry.HEADLINE].to_numpy(float))
         replicates.append(np.full(len(table), replicate))
-    return Latents(np.concatenate(rates), np.concatenate(scores), np.concatenate(replicates))
+    return RatedLatents(np.concatenate(rates), np.concatenate(scores), np.concatenate(replicates))

@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 
 from benchmark import registry
 from benchmark.records import Join, Record, log
+from benchmark.spec.variant import Variant
 from benchmark.stats.case import CaseClaim
 from benchmark.stats.case import claim as case_claim
 from benchmark.stats.null_gap import Gap, Verdict, WorstGap, gaps_of, verdict, worst
 from benchmark.stats.ratio import Ratio, normalised
-from benchmark.variant import Variant
 from leaderboard import contents
 
 KEYS = ["suite", "subject", "method", "label", "metric"]
 ALL = "all"
 OWN_STEP0 = "step0 (its own)"
-Key = tuple[str, str, str, str, str]
+RowKey = tuple[str, str, str, str, str]
 
 
 class Score(NamedTuple):
@@ -50,7 +50,7 @@ class Claim(NamedTuple):
     ratio: Ratio | None
 
 
-class Row(NamedTuple):
+class BoardRow(NamedTuple):
     """One method with one setting under one metric, for one hookpoint or for all of them together. In case mode `case`
     takes the place of `claim`, and `draws` is how many draws every null has.
     """
@@ -83,7 +83,7 @@ def distinct(records: Iterable[Record]) -> list[Record]:
     return [members[0] for members in places.values() if len(members) == 1]
 
 
-def rows(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[Row]:
+def rows(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[BoardRow]:
     """All rows, in an order that depends on their keys alone; of a row's older settings only the records say."""
     frame = long(records, joins)
     each = frame.groupby("hookpoint", sort=False)
@@ -140,10 +140,10 @@ def differences(metric: str, table: pd.DataFrame) -> dict[str, pd.Series]:
     return {name: (_sign(metric) * (table["trained"] - table[name])).dropna() for name in others}
 
 
-def _row(key: Key, hookpoint: str, table: pd.DataFrame, reasons: tuple[str, ...]) -> Row:
+def _row(key: RowKey, hookpoint: str, table: pd.DataFrame, reasons: tuple[str, ...]) -> BoardRow:
     metric, found = key[-1], differences(key[-1], table)
     nulls = {name: values for name, values in found.items() if name != registry.CONTROL}
-    return Row(
+    return BoardRow(
         *key,
         hookpoint=hookpoint,
         scores=scores(table),
@@ -155,7 +155,7 @@ def _row(key: Key, hookpoint: str, table: pd.DataFrame, reasons: tuple[str, ...]
     )
 
 
-def _reasons(lines: pd.DataFrame) -> dict[Key, tuple[str, ...]]:
+def _reasons(lines: pd.DataFrame) -> dict[RowKey, tuple[str, ...]]:
     """Why values are missing, by key."""
     given = lines.dropna(subset="reason").groupby(KEYS)["reason"]
     return {_key(key): tuple(sorted(set(reasons))) for key, reasons in given}
@@ -189,7 +189,7 @@ def _claim(metric: str, differences: dict[str, pd.Series]) -> Claim | None:
     return Claim(gaps, lowest, verdict(d, gaps, delta=registry.delta(metric)), ratio)
 
 
-def per_replicate(lines: pd.DataFrame) -> dict[Key, pd.DataFrame]:
+def per_replicate(lines: pd.DataFrame) -> dict[RowKey, pd.DataFrame]:
     """S[replicate, variant] of every suite, subject, method, setting and metric among lines, NaN where a cell is
     missing or undefined: over the hookpoints and method seeds that the lines have.
     """
@@ -253,7 +253,7 @@ def case(metric: str, table: pd.DataFrame) -> CaseClaim | None:
     return case_claim(sign * float(trained.iloc[0]), signed, delta=registry.delta(metric))
 
 
-def _key(found: Hashable) -> Key:
+def _key(found: Hashable) -> RowKey:
     """What pandas gives as the key of a group."""
     assert isinstance(found, tuple)
     suite, subject, method, label, metric = found

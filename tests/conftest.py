@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from benchmark import reporting
-from benchmark.models.mini.train import Recipe, train
-from benchmark.parallel import torch_threads
-from benchmark.suite import Corpus, Suite
+from benchmark.run.launch.processes import torch_threads
+from benchmark.spec.suite import Corpus, Suite
+from benchmark.studies.mini.train import Recipe, train
 
 RECIPE = Recipe(layers=2, d_model=32, heads=2, vocab=384, context=64, batch=8, tokens=60_000, bf16=False)
 REVISION = f"step{RECIPE.steps}"

@@ -15,16 +15,16 @@ ROOT = Path(__file__).parents[1]
 OURS = ("benchmark", "baselines", "leaderboard")
 
 LOWEST = {"benchmark.errors", "benchmark.keyed", "benchmark.registry"}
-SETTINGS = LOWEST | {"benchmark.api", "benchmark.variant", "benchmark.suite"}
-CELLS = SETTINGS | {"benchmark.method", "benchmark.cell"}
+SETTINGS = LOWEST | {"benchmark.api", "benchmark.spec.variant", "benchmark.spec.suite"}
+CELLS = SETTINGS | {"benchmark.spec.method", "benchmark.spec.cell"}
 MODELS = SETTINGS | {"benchmark.models", "benchmark.data", "benchmark.reporting"}
 JUDGES = LOWEST | {"benchmark.judges"}
 AUTOINTERP = JUDGES | {"benchmark.metrics", "benchmark.autointerp"}
 TRACKS = MODELS | AUTOINTERP | {"benchmark.tracks"}
 RECORDS = LOWEST | {"benchmark.records"}
-PLAN = CELLS | TRACKS | RECORDS | {"benchmark.plan"}
-GROUP = PLAN | {"benchmark.provenance", "benchmark.execution", "benchmark.worker", "benchmark.reporting"}
-RUN = GROUP | {"benchmark.joins", "benchmark.parallel", "benchmark.group", "benchmark.pipeline"}
+PLAN = CELLS | TRACKS | RECORDS | {"benchmark.run.plan"}
+GROUP = PLAN | {"benchmark.run.provenance", "benchmark.execution", "benchmark.worker", "benchmark.reporting"}
+RUN = GROUP | {"benchmark.run.joins", "benchmark.run.launch.processes", "benchmark.run.group", "benchmark.run.pipeline"}
 
 MAY_IMPORT = {
     "benchmark": set(),
@@ -33,10 +33,10 @@ MAY_IMPORT = {
     "benchmark.keyed": set(),
     "benchmark.registry": set(),
     "benchmark.reporting": set(),
-    "benchmark.variant": LOWEST,
-    "benchmark.suite": LOWEST | {"benchmark.variant", "benchmark.stats"},
-    "benchmark.method": SETTINGS,
-    "benchmark.cell": CELLS,
+    "benchmark.spec.variant": LOWEST,
+    "benchmark.spec.suite": LOWEST | {"benchmark.spec.variant", "benchmark.stats"},
+    "benchmark.spec.method": SETTINGS,
+    "benchmark.spec.cell": CELLS,
     "benchmark.records": RECORDS,
     "benchmark.metrics": {"benchmark.metrics"},
     "benchmark.stats": {"benchmark.stats"},
@@ -47,20 +47,20 @@ MAY_IMPORT = {
     "benchmark.tracks": TRACKS,
     "benchmark.worker": {"benchmark.worker", "benchmark.api"},
     "benchmark.execution": SETTINGS | {"benchmark.execution", "benchmark.worker"},
-    "benchmark.plan": PLAN,
-    "benchmark.provenance": PLAN,
-    "benchmark.joins": RECORDS | {"benchmark.metrics"},
-    "benchmark.group": GROUP,
-    "benchmark.parallel": {"benchmark.reporting"},
-    "benchmark.pipeline": RUN,
-    "benchmark.verify": RUN | {"benchmark.verify", "benchmark.stats"},
-    "benchmark.guard": RECORDS | {"benchmark.verify", "benchmark.stats"},
+    "benchmark.run.plan": PLAN,
+    "benchmark.run.provenance": PLAN,
+    "benchmark.run.joins": RECORDS | {"benchmark.metrics"},
+    "benchmark.run.group": GROUP,
+    "benchmark.run.launch.processes": {"benchmark.reporting"},
+    "benchmark.run.pipeline": RUN,
+    "benchmark.checks.verify": RUN | {"benchmark.checks.verify", "benchmark.stats"},
+    "benchmark.checks.guard": RECORDS | {"benchmark.checks.verify", "benchmark.stats"},
     "benchmark.studies": RUN | {"benchmark.reporting", "benchmark.stats"},
-    "benchmark.terminal": RECORDS | {"benchmark.reporting", "benchmark.guard", "leaderboard"},
+    "benchmark.terminal": RECORDS | {"benchmark.reporting", "benchmark.checks.guard", "leaderboard"},
     "benchmark.__main__": RUN
-    | {"benchmark.reporting", "benchmark.terminal", "benchmark.verify", "benchmark.guard", "leaderboard"},
+    | {"benchmark.reporting", "benchmark.terminal", "benchmark.checks.verify", "benchmark.checks.guard", "leaderboard"},
     "leaderboard": RECORDS
-    | {"leaderboard", "benchmark.stats", "benchmark.variant", "benchmark.suite", "benchmark.plan"},
+    | {"leaderboard", "benchmark.stats", "benchmark.spec.variant", "benchmark.spec.suite", "benchmark.run.plan"},
     "baselines": {"benchmark.api", "baselines"},
 }
 MODULES = sorted(path for top in OURS for path in (ROOT / top).rglob("*.py"))
@@ -107,7 +107,7 @@ def test_modules_stay_short_and_never_pickle(path: Path) -> None:
 
 def test_only_what_a_method_or_a_cell_raises_is_caught_whole() -> None:
     catching = [name_of(path) for path in MODULES if "except Exception" in path.read_text()]
-    cells = ["benchmark.execution.in_process", "benchmark.group", "benchmark.worker.__main__"]
+    cells = ["benchmark.execution.in_process", "benchmark.run.group", "benchmark.worker.__main__"]
     assert catching == sorted([*cells, "benchmark.models.pythia"]), "tokenizers raises nothing more special"
 
 

@@ -13,9 +13,9 @@ import pytest
 import tomli_w
 from typer.testing import CliRunner
 
-from benchmark import method as methods
 from benchmark.__main__ import app
 from benchmark.records import Store
+from benchmark.spec import method as methods
 from leaderboard import board
 from tests.conftest import REVISION
 

@@ -15,19 +15,21 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from benchmark import keyed, parallel, pipeline, plan, reporting
-from benchmark import method as methods
+from benchmark import keyed, reporting
 from benchmark.errors import BadInput
-from benchmark.method import Method
 from benchmark.models import pythia
 from benchmark.models.network import Network
-from benchmark.pipeline import Outcome
 from benchmark.records import Record, Store
-from benchmark.suite import Suite, differences
-from benchmark.tracks.features import FeaturesTrack
+from benchmark.run import pipeline, plan
+from benchmark.run.launch import processes as parallel
+from benchmark.run.pipeline import Outcome
+from benchmark.spec import method as methods
+from benchmark.spec.method import Method
+from benchmark.spec.suite import Suite, differences
+from benchmark.tracks.features.track import FeaturesTrack
 from leaderboard import board, publication
 from tests.conftest import REVISION, Silent
-from tests.test_pipeline import PLAIN, submission
+from tests.run.test_pipeline import PLAIN, submission
 
 SMALL = {"variants": ["trained"], "hookpoints": ["layers.1"], "metrics": ["fvu@1", "ce_clean@1", "token_r2@1"]}
 
@@ -351,7 +353,7 @@ def test_groups_of_a_process_share_their_judges(
 
     monkeypatch.setattr(FeaturesTrack, "__init__", counted)
     monkeypatch.setattr(FeaturesTrack, "close", noted)
-    monkeypatch.setattr("benchmark.parallel.spread", in_turn)
+    monkeypatch.setattr("benchmark.run.launch.processes.spread", in_turn)
     suite = suite_of(tiny, variants=["trained", "step0", "rerandomized"], metrics=["fuzzing@1"], latents=7)
     assert run(suite, tmp_path, isolation="none", jobs=2).computed == 6
     assert len(opened) == 2, "one of the run's own process, one that stands for another"

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from baselines.topk_sae import kernels
-from benchmark import guard, pipeline, verify
-from benchmark import method as methods
 from benchmark.autointerp import items, scores
-from benchmark.guard import Expected
+from benchmark.checks import guard, verify
+from benchmark.checks.guard import Expected
 from benchmark.models import nulls
 from benchmark.records import Record, Store
-from benchmark.suite import Suite
+from benchmark.run import pipeline
+from benchmark.spec import method as methods
+from benchmark.spec.suite import Suite
 from tests.conftest import Silent, tiny_settings
 
 BASELINE = Path(__file__).parents[1] / "baselines" / "topk_sae"

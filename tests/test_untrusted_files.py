@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from benchmark import keyed, reporting
-from benchmark import method as methods
 from benchmark.errors import BadInput
 from benchmark.records import Join, Metric, Record, Store, path_of, read, read_all, read_joins
+from benchmark.spec import method as methods
 from tests.leaderboard.test_board import record, where
 
 GOOD = record("trained", 0, "layers.2", 0.5)

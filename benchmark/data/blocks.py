@@ -19,7 +19,7 @@ from benchmark import keyed
 from benchmark.data import corpus as corpora
 from benchmark.data.world.labels import Document, Labels
 from benchmark.errors import BadInput
-from benchmark.suite import Corpus, Tokens
+from benchmark.spec.suite import Corpus, TokenBudget
 
 SPLITS = ("fit", "explain", "score")
 SHARES = {"fit": 0.8, "explain": 0.1, "score": 0.1}
@@ -61,7 +61,7 @@ def split_of(text: str) -> str:
     return SPLITS[-1]
 
 
-def identity(corpus: Corpus, tokens: Tokens, tokenizer_hash: str) -> dict[str, str]:
+def identity(corpus: Corpus, tokens: TokenBudget, tokenizer_hash: str) -> dict[str, str]:
     """Content id of each split's blocks, known before anything is tokenised."""
     source = corpora.fingerprint(corpus)
     return {
@@ -77,7 +77,7 @@ def home_of(ids: dict[str, str], folder: Path) -> Path:
 
 def prepare(  # noqa: PLR0917
     corpus: Corpus,
-    tokens: Tokens,
+    tokens: TokenBudget,
     tokenizer: PreTrainedTokenizerFast,
     tokenizer_hash: str,
     folder: Path,
@@ -133,7 +133,7 @@ def _require_enough(corpus: Corpus, split: str, budget: int, written: _Written, 
 
 def _write(
     corpus: Corpus,
-    tokens: Tokens,
+    tokens: TokenBudget,
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
     progress: Callable[[int, int], None],
@@ -190,7 +190,7 @@ def _tokenised(
     documents: Iterator[tuple[str, Document | None]],
     tokenizer: PreTrainedTokenizerFast,
     counts: dict[str, int],
-    tokens: Tokens,
+    tokens: TokenBudget,
     read: Iterator[int],
 ) -> Iterator[tuple[str, list[int], int, NDArray[np.int16] | None]]:
     """Documents of splits that are not full yet, tokenised in batches without special tokens: split, ids, content id

@@ -16,7 +16,7 @@ from benchmark.data import files
 from benchmark.data.world.documents import documents as world
 from benchmark.data.world.labels import Document
 from benchmark.errors import BadInput, unknown
-from benchmark.suite import BUILT_IN, Corpus
+from benchmark.spec.suite import BUILT_IN, Corpus
 
 WORLD = Path(__file__).parent / "world"
 Skipped = Callable[[], None]

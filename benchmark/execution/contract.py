@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from benchmark.suite import Limits
+from benchmark.spec.suite import Limits
 
 Chunks = Callable[[str, int], Path]
 Reply = tuple[dict[str, Any], dict[str, Tensor]]

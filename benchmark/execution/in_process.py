@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmark.execution.contract import Chunks, MethodError, Reply
-from benchmark.suite import Limits
+from benchmark.spec.suite import Limits
 from benchmark.worker.session import Session
 
 

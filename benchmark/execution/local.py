@@ -20,7 +20,7 @@ import psutil
 from torch import Tensor
 
 from benchmark.execution.contract import Chunks, MethodError, Reply
-from benchmark.suite import Limits
+from benchmark.spec.suite import Limits
 from benchmark.worker import frames
 
 LIVENESS_SECONDS = 1.0

@@ -196,7 +196,7 @@ class Backend:
             self._model.parse_generations = self._counted(self._model.parse_generations)
         self._chunk = max(CHUNK, 4 * int(arguments.get("num_concurrent", 1)))
 
-    def generate(self, asked: Sequence[tuple[list[prompts.Message], int]], answered: Answered) -> dict[int, str]:
+    def generate(self, asked: Sequence[tuple[list[prompts.ChatMessage], int]], answered: Answered) -> dict[int, str]:
         """Ask conversations, each with its limit of tokens; returns why some have no answer, by number.
 
         Raises:
@@ -209,7 +209,9 @@ class Backend:
         ]
         return self._ask("generate_until", list(zip(contexts, options, strict=True)), answered)
 
-    def log_odds_of_one(self, asked: Sequence[tuple[list[prompts.Message], str]], answered: Answered) -> dict[int, str]:
+    def log_odds_of_one(
+        self, asked: Sequence[tuple[list[prompts.ChatMessage], str]], answered: Answered
+    ) -> dict[int, str]:
         """Log-odds that the next grade is 1 rather than 0, after a conversation and the answer so far."""
         contexts = [self._context(history) + begun for history, begun in asked]
         both: dict[int, dict[int, float]] = {}
@@ -228,7 +230,7 @@ class Backend:
         tokenizer = getattr(self._model, "tokenizer", None)
         return "Chat" in type(self._model).__name__ or bool(getattr(tokenizer, "chat_template", None))
 
-    def _context(self, history: list[prompts.Message]) -> Any:
+    def _context(self, history: list[prompts.ChatMessage]) -> Any:
         return self._model.apply_chat_template(history) if self._chats else prompts.plain(history)
 
     def _too_long(self, method: str, request: tuple[Any, Any]) -> str | None:

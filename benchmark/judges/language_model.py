@@ -19,7 +19,7 @@ AT_ONCE = 256
 class Asked(NamedTuple):
     """One prompt: a conversation and its limit of tokens, or a conversation, an answer so far and no limit."""
 
-    history: list[prompts.Message]
+    history: list[prompts.ChatMessage]
     limit: int
     begun: str | None = None
 
@@ -98,7 +98,7 @@ class LanguageModel:
         self._transcript.close()
 
     def _probabilities(
-        self, histories: list[list[prompts.Message]], read: list[list[int] | None], progress: Progress
+        self, histories: list[list[prompts.ChatMessage]], read: list[list[int] | None], progress: Progress
     ) -> list[list[float] | None]:
         """Each grade as a probability, after the grades that the model gave before it."""
         if not self._spec.has_probabilities:

@@ -17,7 +17,7 @@ LONGEST_EXPLANATION = 400
 EXPLANATION_TOKENS, GRADES_TOKENS = 160, 40
 OPEN, CLOSE = "<<", ">>"
 STRONGEST = 10
-Message = dict[str, str]
+ChatMessage = dict[str, str]
 Decode = Callable[[Sequence[int]], str]
 
 EXPLAINER = """\
@@ -69,7 +69,7 @@ _CHANNEL = re.compile(r"<\|channel\|>(\w+)<\|message\|>")
 NOTHING = "(there is none: judge from the excerpts alone)"
 
 
-def explain(examples: Examples, decode: Decode) -> list[Message]:
+def explain(examples: Examples, decode: Decode) -> list[ChatMessage]:
     """Ask for an explanation of examples."""
     largest = max(float(examples.activations.max(initial=0.0)), 1e-30)
     excerpts = []
@@ -84,7 +84,7 @@ def explain(examples: Examples, decode: Decode) -> list[Message]:
     return _chat(EXPLAINER, EXPLAINER_SHOT, "\n".join(excerpts))
 
 
-def grade(explanation: Explanation, questions: Questions, decode: Decode) -> list[Message]:
+def grade(explanation: Explanation, questions: Questions, decode: Decode) -> list[ChatMessage]:
     """Ask for grades of a handful of items, all of one kind."""
     system, shot = (FUZZER, FUZZER_SHOT) if questions.marked.any() else (DETECTOR, DETECTOR_SHOT)
     excerpts = (
@@ -142,12 +142,12 @@ def marked(tokens: NDArray[np.int64], marks: NDArray[np.bool_], decode: Decode) 
     return said
 
 
-def plain(history: list[Message]) -> str:
+def plain(history: list[ChatMessage]) -> str:
     """A conversation for a model without a chat template."""
     return "\n\n".join(message["content"] for message in history) + "\n\n"
 
 
-def _chat(system: str, shot: tuple[str, str], question: str) -> list[Message]:
+def _chat(system: str, shot: tuple[str, str], question: str) -> list[ChatMessage]:
     turns = zip(("system", "user", "assistant", "user"), (system, *shot, question), strict=True)
     return [{"role": role, "content": content} for role, content in turns]
 

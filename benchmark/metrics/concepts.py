@@ -26,7 +26,7 @@ RIDGE = 10.0
 MOST_LATENTS = 16_384
 
 
-class Half(NamedTuple):
+class LabelledHalf(NamedTuple):
     """One half of the documents: activations [token, latent], labels [token, label] and groups [token]."""
 
     z: sparse.csr_array
@@ -46,14 +46,14 @@ class Recovered(NamedTuple):
 
 def halves(
     z: sparse.csr_array, y: NDArray[np.bool_], groups: NDArray[np.int64], documents: NDArray[np.int64]
-) -> tuple[Half, Half]:
+) -> tuple[LabelledHalf, LabelledHalf]:
     """Split by document number: even and odd."""
     sides = (np.flatnonzero(documents % 2 == side) for side in (0, 1))
-    first, second = (Half(z[rows], y[rows], groups[rows]) for rows in sides)
+    first, second = (LabelledHalf(z[rows], y[rows], groups[rows]) for rows in sides)
     return first, second
 
 
-def recover(first: Half, second: Half, *, probes: bool = True) -> Recovered:
+def recover(first: LabelledHalf, second: LabelledHalf, *, probes: bool = True) -> Recovered:
     """Recovery by single latents, each way round and averaged, and by probes."""
     found = aurocs(*first), aurocs(*second)
     defined = np.all([np.minimum(side.positives, side.negatives) >= FEWEST for side in found], axis=0)
@@ -74,7 +74,7 @@ def _best(found: Aurocs) -> NDArray[np.int64]:
 
 
 def _probe(
-    fitted: Half, scored: Half, known: Aurocs, held_out: Aurocs, defined: NDArray[np.bool_]
+    fitted: LabelledHalf, scored: LabelledHalf, known: Aurocs, held_out: Aurocs, defined: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.float64]]:
     """AUROC [label] on one half of probes fitted on the other, by their size."""
     told = np.nan_to_num(known.values, nan=0.5) - 0.5
@@ -103,7 +103,7 @@ def _with_one(x: sparse.csr_array) -> sparse.csr_array:
     return sparse.csr_array(sparse.hstack([x, one], format="csr"))
 
 
-def _graded(scores: NDArray[np.floating[Any]], half: Half, defined: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _graded(scores: NDArray[np.floating[Any]], half: LabelledHalf, defined: NDArray[np.bool_]) -> NDArray[np.float64]:
     shifted = sparse.csr_array((scores - scores.min(axis=0) + 1.0).astype(np.float64))
     values = np.full(half.y.shape[1], np.nan)
     values[defined] = np.diag(aurocs(shifted, half.y[:, defined], half.groups).values)

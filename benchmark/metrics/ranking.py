@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Grades = NDArray[np.float64]
-Labels = NDArray[np.bool_]
+Ranked = NDArray[np.float64]
+IsPositive = NDArray[np.bool_]
 
 
-def auroc(grades: Grades, positive: Labels) -> float | None:
+def auroc(grades: Ranked, positive: IsPositive) -> float | None:
     """Share of (positive, negative) pairs in which the positive is graded higher, ties .5; None where a class is
     missing (Hanley and McNeil 1982).
     """
@@ -21,12 +21,12 @@ def auroc(grades: Grades, positive: Labels) -> float | None:
     return float((ranks - count * (count + 1) / 2) / (count * (len(positive) - count)))
 
 
-def paired_share(positives: Grades, negatives: Grades) -> float:
+def paired_share(positives: Ranked, negatives: Ranked) -> float:
     """Share of pairs [pair] in which the positive is graded higher, ties .5."""
     return float(((positives > negatives) + 0.5 * (positives == negatives)).mean())
 
 
-def auroc_interval(grades: Grades, positive: Labels, *, alpha: float = 0.05) -> tuple[float, float] | None:
+def auroc_interval(grades: Ranked, positive: IsPositive, *, alpha: float = 0.05) -> tuple[float, float] | None:
     """Logit-DeLong interval of an AUROC, and at 0 or 1 the exact bound alpha^(1/n) for the smaller class of n; None
     where a class is missing (DeLong, DeLong and Clarke-Pearson 1988).
     """
@@ -42,7 +42,7 @@ def auroc_interval(grades: Grades, positive: Labels, *, alpha: float = 0.05) -> 
     return float(low), float(high)
 
 
-def auroc_error(grades: Grades, positive: Labels) -> float | None:
+def auroc_error(grades: Ranked, positive: IsPositive) -> float | None:
     """DeLong's standard error of an AUROC; None for under two of either class."""
     upper, lower = grades[positive], grades[~positive]
     if min(len(upper), len(lower)) < 2:
@@ -51,7 +51,7 @@ def auroc_error(grades: Grades, positive: Labels) -> float | None:
     return float(np.sqrt(wins.mean(axis=1).var(ddof=1) / len(upper) + wins.mean(axis=0).var(ddof=1) / len(lower)))
 
 
-def roc(grades: Grades, positive: Labels, *, points: int) -> tuple[Grades, Grades]:
+def roc(grades: Ranked, positive: IsPositive, *, points: int) -> tuple[Ranked, Ranked]:
     """True positive rates at `points` evenly spaced false positive rates, both [point]; a tie is a straight line."""
     order = np.argsort(-grades, kind="stable")
     last = np.append(np.diff(grades[order]) != 0, True)

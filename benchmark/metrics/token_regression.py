@@ -53,7 +53,7 @@ class Means(NamedTuple):
         return np.where(known[:, None], shrunk[place], parent)
 
 
-class Half(NamedTuple):
+class TokenSums(NamedTuple):
     """Sums of one half of the documents; a bigram's key is previous * vocab + current."""
 
     vocab: int
@@ -62,14 +62,18 @@ class Half(NamedTuple):
     squares: NDArray[np.float64]
 
     @classmethod
-    def of(cls, current: NDArray[np.int64], previous: NDArray[np.int64], z: NDArray[np.float32], vocab: int) -> Half:
+    def of(
+        cls, current: NDArray[np.int64], previous: NDArray[np.int64], z: NDArray[np.float32], vocab: int
+    ) -> TokenSums:
         squares = np.square(z, dtype=np.float64).sum(axis=0)
         return cls(vocab, Means.of(current, z), Means.of(previous * vocab + current, z), squares)
 
-    def __add__(self, other: Half) -> Half:  # type: ignore[override]
-        return Half(self.vocab, self.tokens + other.tokens, self.bigrams + other.bigrams, self.squares + other.squares)
+    def __add__(self, other: TokenSums) -> TokenSums:  # type: ignore[override]
+        return TokenSums(
+            self.vocab, self.tokens + other.tokens, self.bigrams + other.bigrams, self.squares + other.squares
+        )
 
-    def r2_on(self, test: Half) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def r2_on(self, test: TokenSums) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """R2 [latent] on `test` of this half's token means and bigram means; NaN where `test` does not vary."""
         total = max(self.tokens.counts.sum(), 1.0)
         overall = self.tokens.sums.sum(axis=0) / total
@@ -92,7 +96,7 @@ class Half(NamedTuple):
 class TokenRegression(NamedTuple):
     """Sums of both halves."""
 
-    halves: tuple[Half, Half]
+    halves: tuple[TokenSums, TokenSums]
 
     @classmethod
     def of(
@@ -105,7 +109,7 @@ class TokenRegression(NamedTuple):
     ) -> TokenRegression:
         """Sums of a batch: token ids, previous token ids and documents [token], activations z [token, latent]."""
         sides = (documents % 2 == 0, documents % 2 == 1)
-        first, second = (Half.of(current[side], previous[side], z[side], vocab) for side in sides)
+        first, second = (TokenSums.of(current[side], previous[side], z[side], vocab) for side in sides)
         return cls((first, second))
 
     def __add__(self, other: TokenRegression) -> TokenRegression:  # type: ignore[override]

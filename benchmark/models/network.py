@@ -13,7 +13,7 @@ from transformers import GPTNeoXForCausalLM
 
 from benchmark import keyed
 
-Key = tuple[str, int]
+NoiseKey = tuple[str, int]
 
 
 class Network(NamedTuple):
@@ -31,7 +31,7 @@ class Network(NamedTuple):
     def d_model(self) -> int:
         return int(self.model.config.hidden_size)
 
-    def embed(self, tokens: Int[Tensor, "batch pos"], keys: Sequence[Key]) -> Float[Tensor, "batch pos d_model"]:
+    def embed(self, tokens: Int[Tensor, "batch pos"], keys: Sequence[NoiseKey]) -> Float[Tensor, "batch pos d_model"]:
         """Input embeddings; `keys` (purpose, block) name each row, so that noise depends on nothing else.
 
         The control never maps a token to a vector: the same key gives the same noise whatever the tokens are.

@@ -13,7 +13,7 @@ EDGES = 10.0 ** np.arange(-5.0, 0.5, 0.5)
 FEWEST = 10
 
 
-class Latents(NamedTuple):
+class RatedLatents(NamedTuple):
     """Firing rates and scores of one variant's latents and the replicate of each, all [latent]."""
 
     rates: NDArray[np.float64]
@@ -32,7 +32,7 @@ class Resolved(NamedTuple):
     left_out: float
 
 
-def resolve(trained: Latents, null: Latents) -> Resolved:
+def resolve(trained: RatedLatents, null: RatedLatents) -> Resolved:
     """Trained minus null per half decade of firing rate, and standardised with the pooled frequencies as weights.
 
     A replicate's standardised gap is over the bins that both its sides have, with the weights renormalised.

@@ -13,13 +13,13 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from benchmark import pipeline
-from benchmark.method import Row, rows
-from benchmark.method import load as load_method
-from benchmark.models.mini.readme import replace_section
 from benchmark.records import Store
 from benchmark.reporting import Reporter, quiet_libraries, reporter
-from benchmark.suite import Suite, load
+from benchmark.run import pipeline
+from benchmark.spec.method import RunSettings, rows
+from benchmark.spec.method import load as load_method
+from benchmark.spec.suite import Suite, load
+from benchmark.studies.mini.readme import replace_section
 
 VARIANTS = ("trained", "rerandomized")
 METRICS = ("explained_variance@1", "alive@1")
@@ -46,7 +46,7 @@ def curve(suite: Suite, method: str, budgets: list[int], store: Store, report: R
     lines = []
     for budget in budgets:
         stage, loaded = at(suite, budget), load_method(method)
-        asked: list[Row] = rows(loaded, stage, None)
+        asked: list[RunSettings] = rows(loaded, stage, None)
         pipeline.run(stage, loaded, asked, store, "process", report)
         for record in store.records(stage.name, method):
             if record.status == "scored":

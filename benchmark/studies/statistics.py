@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmark import keyed
-from benchmark.models.mini.readme import replace_section
 from benchmark.stats import null_gap
 from benchmark.stats.null_gap import Verdict
 from benchmark.stats.ratio import normalised
+from benchmark.studies.mini.readme import replace_section
 
 PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
 ICCS = (0.001, 0.005, 0.02)
 REPLICATES = (3, 5, 8)
 DELTA, LATENT_SD, ITEMS_SD = 0.02, 0.15, 0.05
-Scores = NDArray[np.float64]
+SimulatedScores = NDArray[np.float64]
 
 
 class Design(NamedTuple):
@@ -36,7 +36,7 @@ class Design(NamedTuple):
     between: float
 
 
-def scores(rng: np.random.Generator, m: int, latents: int, icc: float) -> Scores:
+def scores(rng: np.random.Generator, m: int, latents: int, icc: float) -> SimulatedScores:
     """Latent scores of one variant [replicate, latent], unit variance, share `icc` of it between replicates."""
     between, within = np.sqrt(icc), np.sqrt(1 - icc)
     return np.asarray(between * rng.standard_normal((m, 1)) + within * rng.standard_normal((m, latents)))

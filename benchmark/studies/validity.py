@@ -21,29 +21,30 @@ from scipy import sparse
 
 from benchmark import keyed, registry
 from benchmark.api import Latents
-from benchmark.cell import Group
-from benchmark.data import activations, blocks
+from benchmark.data import blocks
 from benchmark.data.blocks import Blocks
-from benchmark.group import variant_of
+from benchmark.forward import activations
 from benchmark.models import pythia
 from benchmark.models.compared import Replicate
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.mini import builtin
-from benchmark.models.mini.readme import replace_section
 from benchmark.records import read_all
 from benchmark.reporting import quiet_libraries
-from benchmark.suite import Suite, load
-from benchmark.tracks import concepts
-from benchmark.tracks.features import Tokens, known_families
-from benchmark.tracks.featurizer import csr
-from benchmark.variant import Variant
+from benchmark.run.group import variant_of
+from benchmark.spec.cell import Group
+from benchmark.spec.suite import Suite, load
+from benchmark.spec.variant import Variant
+from benchmark.studies.mini.readme import replace_section
+from benchmark.tracks.features import concepts
+from benchmark.tracks.features.featurizer import csr
+from benchmark.tracks.features.track import TokenTable, known_families
 
 SHOWN = ("token_class", "bigram", "latent_state", "topic", "sense", "agreement", "depth", "entity")
 RANDOM = (2048, 16)
 PUBLISHED = Path("leaderboard/results/standard/topk_sae")
 
 
-class Cell(NamedTuple):
+class ValidityCell(NamedTuple):
     """What a code may be made from."""
 
     known: concepts.Known
@@ -51,7 +52,7 @@ class Cell(NamedTuple):
     x: torch.Tensor
 
 
-def oracle(cell: Cell) -> sparse.csr_array:
+def oracle(cell: ValidityCell) -> sparse.csr_array:
     """One latent per concept, 1 where the answer is yes."""
     columns = []
     for family in cell.known.families:
@@ -61,13 +62,13 @@ def oracle(cell: Cell) -> sparse.csr_array:
     return sparse.csr_array(sparse.hstack(columns, format="csr"))
 
 
-def token_identity(cell: Cell) -> sparse.csr_array:
+def token_identity(cell: ValidityCell) -> sparse.csr_array:
     """One latent per token id."""
     n = len(cell.known.ids)
     return sparse.csr_array((np.ones(n), (np.arange(n), cell.known.ids)), shape=(n, cell.vocab))
 
 
-def random_directions(cell: Cell) -> sparse.csr_array:
+def random_directions(cell: ValidityCell) -> sparse.csr_array:
     """The 16 largest of 2,048 projections on random unit vectors, of centred activations."""
     n_latents, k = RANDOM
     draw = keyed.rng("random directions").standard_normal((n_latents, cell.x.shape[1]), dtype=np.float32)
@@ -76,7 +77,7 @@ def random_directions(cell: Cell) -> sparse.csr_array:
     return csr(Latents(found.values, found.indices), n_latents)
 
 
-def random_codes(cell: Cell) -> sparse.csr_array:
+def random_codes(cell: ValidityCell) -> sparse.csr_array:
     """16 of 2,048 latents at random for each token: what knows nothing."""
     n_latents, k = RANDOM
     rng, n = keyed.rng("random codes"), len(cell.known.ids)
@@ -84,7 +85,7 @@ def random_codes(cell: Cell) -> sparse.csr_array:
     return sparse.csr_array((rng.random(n * k) + 0.1, where), shape=(n, n_latents))
 
 
-Code = Callable[[Cell], sparse.csr_array]
+Code = Callable[[ValidityCell], sparse.csr_array]
 FIXED: dict[str, Code] = {"oracle": oracle, "token identity": token_identity, "random codes": random_codes}
 OF_ACTIVATIONS: dict[str, Code] = {"random directions": random_directions}
 CODES = (*FIXED, *OF_ACTIVATIONS)
@@ -94,11 +95,11 @@ def measure(suite: Suite, cache: Path, variants: tuple[str, ...], say: Callable[
     """Scores of every code on every variant, replicate and hookpoint of a suite on the built-in subject."""
     first = builtin.checkpoint(next(iter(suite.subject.replicates.values())))
     split = _score_split(suite, first, cache)
-    tokens = Tokens.of(split)
+    tokens = TokenTable.of(split)
     known = concepts.Known(known_families(split, tokens.places), tokens.ids, tokens.documents)
     layers = [layer_of(hookpoint) for hookpoint in suite.hookpoints]
     vocab = int(pythia.config(first).vocab_size)
-    fixed = {name: _scores(code(Cell(known, vocab, torch.empty(0, 0))), known) for name, code in FIXED.items()}
+    fixed = {name: _scores(code(ValidityCell(known, vocab, torch.empty(0, 0))), known) for name, code in FIXED.items()}
     lines = []
     for replicate, source in suite.subject.replicates.items():
         for variant in variants:
@@ -108,7 +109,9 @@ def measure(suite: Suite, cache: Path, variants: tuple[str, ...], say: Callable[
             network, _ = variant_of(own, group, torch.float32, torch.device("cpu"))
             found, _ = activations.collect(network, split, "score", layers)
             for hookpoint, x in zip(suite.hookpoints, found, strict=True):
-                fitted = {name: _scores(code(Cell(known, vocab, x)), known) for name, code in OF_ACTIVATIONS.items()}
+                fitted = {
+                    name: _scores(code(ValidityCell(known, vocab, x)), known) for name, code in OF_ACTIVATIONS.items()
+                }
                 where = {"variant": variant, "replicate": replicate, "at": hookpoint}
                 lines += [{"code": name} | where | scores for name, scores in (fixed | fitted).items()]
     return pd.DataFrame(lines)

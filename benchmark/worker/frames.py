@@ -18,7 +18,7 @@ MAX_HEADER = 1 << 22
 MAX_TENSORS = 1 << 30
 GROWTH = 1 << 22
 
-Message = tuple[dict[str, Any], dict[str, Tensor]]
+Frame = tuple[dict[str, Any], dict[str, Tensor]]
 
 
 class Closed(ConnectionError):
@@ -40,7 +40,7 @@ def send(
             done += _while_alive(partial(channel.send, view[done:]), alive)
 
 
-def receive(channel: socket.socket, alive: Callable[[], bool] = lambda: True) -> Message:
+def receive(channel: socket.socket, alive: Callable[[], bool] = lambda: True) -> Frame:
     """Read one message; end of stream, a broken or an oversized frame raises `Closed`.
 
     A socket with a timeout asks `alive` at each one: a dead peer's own children may hold its end open.

@@ -11,7 +11,7 @@ from scipy import sparse
 from benchmark.autointerp.items import Split
 from benchmark.autointerp.windows import Windows
 from benchmark.judges.contract import Language
-from benchmark.tracks.autointerp import Text
+from benchmark.tracks.features.autointerp import Text
 
 VOCAB, BLOCK = 60, 128
 

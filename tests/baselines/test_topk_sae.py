@@ -20,7 +20,7 @@ from baselines.topk_sae.gradients import Parameters, objective, pre_activations,
 from baselines.topk_sae.method import FittedSAE, TopKSAE
 from baselines.topk_sae.training import Settings, Trainer, schedule
 from benchmark.api import Decoder, Featurizer, FitJob, JointFeatureMethod, Latents, Persistent
-from benchmark.parallel import torch_threads
+from benchmark.run.launch.processes import torch_threads
 
 MANIFEST = tomllib.loads((Path(__file__).parents[2] / "baselines/topk_sae/method.toml").read_text())
 SMALL = MANIFEST["settings"] | {"expansion_factor": 4, "k": 4, "batch_size": 128}

@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from benchmark.data import activations, blocks
+from benchmark.data import blocks
+from benchmark.forward import activations
 from benchmark.models import pythia
 from benchmark.models.mini import builtin
 from benchmark.models.network import Network
-from benchmark.suite import Corpus, Tokens
+from benchmark.spec.suite import Corpus, TokenBudget
 
 SOURCE = "built-in:pythia-mini/seed0"
 
@@ -21,7 +22,7 @@ SOURCE = "built-in:pythia-mini/seed0"
 def recorded(d_model: int, n_tokens: int, folder: Path) -> Float[Tensor, "token d_model"]:
     """Shuffled activations after the middle layer, at least `n_tokens`, with a root mean square deviation of 1."""
     checkpoint = builtin.checkpoint(SOURCE)
-    tokens = Tokens(fit=n_tokens, explain=1_000, score=1_000, block=256)
+    tokens = TokenBudget(fit=n_tokens, explain=1_000, score=1_000, block=256)
     found = blocks.prepare(
         Corpus(source="built-in:world:1"),
         tokens,

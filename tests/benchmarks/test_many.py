@@ -14,11 +14,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from baselines.topk_sae.method import TopKSAE
 from benchmark.api import FitJob
 from benchmark.data import blocks
-from benchmark.data.activations import CHUNK_TOKENS, ChunkStore
+from benchmark.forward.activations import CHUNK_TOKENS, ChunkStore
 from benchmark.models import pythia
 from benchmark.models.mini import builtin
 from benchmark.models.network import Network
-from benchmark.suite import Corpus, Stream, Tokens
+from benchmark.spec.suite import Corpus, StreamSettings, TokenBudget
 from benchmark.worker.stream import ChunkedStream
 from tests.baselines.test_topk_sae import MANIFEST
 from tests.benchmarks.recorded import SOURCE, subject
@@ -38,7 +38,7 @@ def test_many_at_once_cost_less_than_their_sum(
     checkpoint = builtin.checkpoint(SOURCE)
     found = blocks.prepare(
         Corpus(source="built-in:world:1"),
-        Tokens(fit=N_TOKENS, explain=1_000, score=1_000, block=256),
+        TokenBudget(fit=N_TOKENS, explain=1_000, score=1_000, block=256),
         pythia.tokenizer(checkpoint),
         pythia.tokenizer_fingerprint(checkpoint),
         tmp_path / "blocks",
@@ -60,7 +60,7 @@ def test_many_at_once_cost_less_than_their_sum(
 
 def fit(network: Network, found: blocks.Blocks, layers: Sequence[int], seeds: int, folder: Path) -> None:
     """Train an SAE per layer and seed from one forward."""
-    spool = ChunkStore(folder, network, found, layers, n_tokens=N_TOKENS, stream=Stream(shuffle_tokens=16_384))
+    spool = ChunkStore(folder, network, found, layers, n_tokens=N_TOKENS, stream=StreamSettings(shuffle_tokens=16_384))
     shape = {"d_model": network.d_model, "n_tokens": N_TOKENS, "chunk_tokens": CHUNK_TOKENS}
     spec = shape | {"shuffle_tokens": 16_384, "seed": 0, "dtype": "float32"}
     streams = [

@@ -14,15 +14,15 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from baselines.topk_sae.training import Settings, Trainer
-from benchmark import method as methods
-from benchmark import pipeline
 from benchmark.api import Latents
 from benchmark.autointerp.windows import Windows, firing_windows
 from benchmark.judges.contract import Language
 from benchmark.records import Store
-from benchmark.suite import Suite
-from benchmark.tracks.autointerp import Text, draw
-from benchmark.tracks.featurizer import csr
+from benchmark.run import pipeline
+from benchmark.spec import method as methods
+from benchmark.spec.suite import Suite
+from benchmark.tracks.features.autointerp import Text, draw
+from benchmark.tracks.features.featurizer import csr
 from benchmark.worker import session
 from tests.baselines.test_topk_sae import MANIFEST, Recorded
 from tests.conftest import Silent

@@ -17,8 +17,8 @@ from benchmark.execution.contract import Executor
 from benchmark.execution.featurizers import Job
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkServer
-from benchmark.method import ROOT
-from benchmark.suite import Limits
+from benchmark.spec.method import ROOT
+from benchmark.spec.suite import Limits
 from tests.baselines.test_topk_sae import MANIFEST, dense_loss, parameters
 
 N_TOKENS, D_MODEL, CHUNK = 65_536, 64, 8_192

@@ -14,13 +14,13 @@ from benchmark.data import corpus as corpora
 from benchmark.data.blocks import SHORTEST_TAIL, Blocks
 from benchmark.errors import BadInput
 from benchmark.models import pythia
-from benchmark.suite import Corpus, Tokens
+from benchmark.spec.suite import Corpus, TokenBudget
 from tests.conftest import LANGUAGE, REVISION
 
-TOKENS = Tokens(fit=5_000, explain=800, score=700, block=64)
+TOKENS = TokenBudget(fit=5_000, explain=800, score=700, block=64)
 
 
-def prepare(subjects: Path, folder: Path, tokens: Tokens = TOKENS, corpus: Corpus = LANGUAGE) -> dict[str, Blocks]:
+def prepare(subjects: Path, folder: Path, tokens: TokenBudget = TOKENS, corpus: Corpus = LANGUAGE) -> dict[str, Blocks]:
     tokenizer = pythia.tokenizer(pythia.locate(str(subjects / "seed0"), REVISION))
     return token_blocks.prepare(corpus, tokens, tokenizer, "tokenizer", folder)
 
@@ -97,7 +97,7 @@ def test_halves_depend_on_content_and_not_on_order(subjects: Path, tmp_path: Pat
     for number, ordered in enumerate((texts, [*texts[9:], *texts[:9]])):
         folder = tmp_path / str(number)
         folder.mkdir()
-        tokens = Tokens(fit=2_000, explain=700, score=1_500, block=64)
+        tokens = TokenBudget(fit=2_000, explain=700, score=1_500, block=64)
         score = prepare(subjects, folder, tokens, corpus_of(folder, ordered))["score"]
         sides.append({tuple(score.tokens[row]): int(score.documents[row]) for row in range(len(score.lengths))})
     shared = sides[0].keys() & sides[1].keys()

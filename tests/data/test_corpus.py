@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.data import corpus as corpora
 from benchmark.errors import BadInput
-from benchmark.suite import Corpus
+from benchmark.spec.suite import Corpus
 
 TEXTS = ["one bank by the river", "two\nlines in one document", "three"]
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "text"

@@ -17,7 +17,7 @@ import zstandard
 
 from benchmark.data import corpus as corpora
 from benchmark.errors import BadInput
-from benchmark.suite import Corpus
+from benchmark.spec.suite import Corpus
 
 TEXTS = [f"document {number}: the quick brown fox" for number in range(30)]
 

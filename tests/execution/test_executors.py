@@ -21,7 +21,7 @@ from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.featurizers import Job, validated
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkedWorker, ForkServer
-from benchmark.suite import Limits
+from benchmark.spec.suite import Limits
 
 LIMITS = Limits()
 D_MODEL, N_TOKENS, CHUNK = 8, 2_000, 512

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from benchmark.api import Latents
-from benchmark.data.activations import NotFinite
 from benchmark.execution import featurizers, local
 from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.featurizers import Job, validated
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkedWorker, ForkServer
-from benchmark.suite import Limits
+from benchmark.forward.activations import NotFinite
+from benchmark.spec.suite import Limits
 from benchmark.worker import session
 from benchmark.worker.session import load_class
 
@@ -28,7 +28,7 @@ HEAD = """
 import os, sys, time
 import torch
 from benchmark.api import Latents
-from benchmark.data.activations import NotFinite
+from benchmark.forward.activations import NotFinite
 
 class Method:
     def fit(self, activations, *, seed):

@@ -141,7 +141,7 @@ def test_two_records_of_one_cell_are_refused() -> None:
         standings.rows([*RECORDS, record("trained", 0, "layers.2", 0.8, "old")])
 
 
-def claimed(*nulls: float, m: int = 5) -> standings.Row:
+def claimed(*nulls: float, m: int = 5) -> standings.BoardRow:
     """The row of an error metric that is 0.1 on trained, and on each null what is given; replicates vary a little."""
     names = ("trained", "step0", "rerandomized", "rerandomized-keep-embeddings")
     found = [

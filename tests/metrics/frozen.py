@@ -26,8 +26,8 @@ from benchmark.metrics.stability import stability
 from benchmark.metrics.token_regression import TokenRegression
 from benchmark.metrics.universality import universality
 from benchmark.metrics.value import Value
-from benchmark.tracks import autointerp
-from benchmark.tracks.concepts import Known, recovery
+from benchmark.tracks.features import autointerp
+from benchmark.tracks.features.concepts import Known, recovery
 from tests.autointerp.text import Made, as_text, made
 
 FILE = Path(__file__).with_name("frozen.json")

@@ -14,9 +14,10 @@ from benchmark.data.world.documents import documents
 from benchmark.errors import BadInput
 from benchmark.models import contents, nulls, pythia
 from benchmark.models.initialise import step0
-from benchmark.models.mini import builtin, figures, pairs, ship
-from benchmark.models.mini.train import Recipe
+from benchmark.models.mini import builtin
 from benchmark.models.network import Network
+from benchmark.studies.mini import figures, pairs, ship
+from benchmark.studies.mini.train import Recipe
 
 SEEDS = range(8)
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from scipy import stats as reference
 
 from benchmark.stats import frequency, multiplicity, null_gap, ratio
 from benchmark.stats.effect import superiority
-from benchmark.stats.frequency import Latents
+from benchmark.stats.frequency import RatedLatents
 from benchmark.stats.null_gap import Verdict
 
 D = np.array([0.03, 0.02, 0.04, 0.01, 0.05])
@@ -154,7 +154,7 @@ def test_frequency_standardisation_takes_out_a_difference_in_frequencies() -> No
     for centre in (-3.0, -2.0):
         rates = 10.0 ** rng.normal(centre, 0.7, size=4_000).clip(-4.9, -0.1)
         scores = np.floor(2 * np.log10(rates)) / 10 + rng.normal(0, 0.01, size=4_000)
-        sides.append(Latents(rates, scores, np.repeat(np.arange(8), 500)))
+        sides.append(RatedLatents(rates, scores, np.repeat(np.arange(8), 500)))
     trained, null = sides
     found = frequency.resolve(trained, null)
     assert abs(trained.scores.mean() - null.scores.mean()) > 0.1
@@ -165,8 +165,8 @@ def test_frequency_standardisation_takes_out_a_difference_in_frequencies() -> No
 
 def test_bins_with_few_latents_are_left_out_and_their_mass_is_told() -> None:
     rates = np.concatenate([np.full(90, 2e-3), np.full(10, 0.5)])
-    trained = Latents(rates, np.ones(100), np.arange(100) % 5)
-    null = Latents(np.full(100, 2e-3), np.zeros(100), np.arange(100) % 5)
+    trained = RatedLatents(rates, np.ones(100), np.arange(100) % 5)
+    null = RatedLatents(np.full(100, 2e-3), np.zeros(100), np.arange(100) % 5)
     found = frequency.resolve(trained, null)
     assert found.left_out == pytest.approx(0.05)
     assert np.isnan(found.gaps).sum() == len(found.gaps) - 1

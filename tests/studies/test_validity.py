@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.models.mini.readme import replace_section
+from benchmark.spec.suite import Suite, load
 from benchmark.studies import validity
-from benchmark.suite import Suite, load
+from benchmark.studies.mini.readme import replace_section
 
 VARIANTS = ("trained", "rerandomized", "step0", "rerandomized-keep-embeddings", "noise-embeddings")
 

@@ -14,7 +14,7 @@ from benchmark.models import pythia
 from benchmark.models.initialise import step0 as initial
 from benchmark.models.mini.checkpoints import save_revision
 from benchmark.models.pythia import Checkpoint
-from benchmark.suite import BUILT_IN
+from benchmark.spec.suite import BUILT_IN
 
 NAME = "pythia-mini"
 HOME = Path(__file__).parent / NAME

@@ -1,0 +1,29 @@
+"""What a method author implements: one module per track. Nothing here, and nothing a method needs, comes from the rest
+of the benchmark.
+"""
+
+from benchmark.api.features import (
+    ActivationStream,
+    Checked,
+    Decoder,
+    FeatureMethod,
+    Featurizer,
+    FitJob,
+    JointFeatureMethod,
+    Latents,
+    ModelFeatureMethod,
+    Persistent,
+)
+
+__all__ = [
+    "ActivationStream",
+    "Checked",
+    "Decoder",
+    "FeatureMethod",
+    "Featurizer",
+    "FitJob",
+    "JointFeatureMethod",
+    "Latents",
+    "ModelFeatureMethod",
+    "Persistent",
+]

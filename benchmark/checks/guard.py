@@ -1,0 +1,155 @@
+"""The guard on baseline numbers: smoke's raw values against `baselines/<name>/expected.json`.
+
+Where the platform is known a seeded CPU run repeats to the bit, and values are compared at a relative 1e-4; elsewhere
+at what one new value may differ from n calibration replicates, t(.975, n - 1) s sqrt(1 + 1/n), with a notice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmark.checks.verify import ABSOLUTE, RELATIVE, tag
+from benchmark.errors import BadInput
+from benchmark.records import Record, write_text
+from benchmark.stats.prediction import tolerance
+
+SUITE = "smoke"
+FEWEST = 8
+Cells = dict[str, dict[str, float | None]]
+
+
+class Spread(BaseModel):
+    """Standard deviation over calibration replicates, and how many there were."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    deviation: float
+    replicates: int
+
+    @property
+    def tolerance(self) -> float:
+        """How far one new value may lie from the mean of the others."""
+        return tolerance(self.deviation, self.replicates)
+
+
+class Expected(BaseModel):
+    """What the smoke suite gives: values per platform and cell, and the spread per variant and metric."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    why: str = Field(description="why it was last regenerated")
+    platforms: dict[str, Cells]
+    spread: dict[str, dict[str, Spread]]
+
+
+class Drift(NamedTuple):
+    """A value outside its tolerance."""
+
+    cell: str
+    metric: str
+    expected: float | None
+    found: float | None
+    tolerance: float
+
+
+class GuardReport(NamedTuple):
+    """What moved, how many values were compared, and whether the platform is known."""
+
+    moved: list[Drift]
+    compared: int
+    known: bool
+
+
+def cells_of(records: Sequence[Record]) -> Cells:
+    """Raw values by cell, in a stable order."""
+    found = {
+        f"{record.where.label}/{record.where.variant}/{record.where.replicate}/{record.where.hookpoint}": {
+            name: record.metrics[name].value for name in sorted(record.metrics)
+        }
+        for record in records
+    }
+    return dict(sorted(found.items()))
+
+
+def check(records: Sequence[Record], expected: Expected) -> GuardReport:
+    """Hold scored smoke records against what is expected.
+
+    Raises:
+        BadInput: a cell that is missing, or that nothing is known of; records of several platforms.
+    """
+    platform = platform_of(records)
+    known = platform in expected.platforms
+    values = expected.platforms[platform] if known else next(iter(expected.platforms.values()))
+    cells = cells_of(records)
+    for cell in sorted(cells.keys() ^ values.keys()):
+        where = "expected, and was not scored: run the suite" if cell in values else "not expected: regenerate the file"
+        raise BadInput(f"{cell} is {where}, as docs/regression.md says")
+    moved, compared = [], 0
+    for cell, found in cells.items():
+        variant = cell.split("/")[1]
+        for metric in sorted(found.keys() | values[cell].keys()):
+            before, after = values[cell].get(metric), found.get(metric)
+            spread = expected.spread.get(variant, {}).get(metric)
+            wide = spread.tolerance if spread else float("inf")
+            allowed = RELATIVE * abs(before or 0) + ABSOLUTE if known else wide
+            compared += 1
+            if not _within(before, after, allowed, strict=known):
+                moved.append(Drift(cell, metric, before, after, allowed))
+    return GuardReport(moved, compared, known)
+
+
+def platform_of(records: Sequence[Record]) -> str:
+    """The platform that all records were made on."""
+    tags = sorted({tag(record) for record in records})
+    if len(tags) > 1:
+        raise BadInput(
+            f"records of {len(tags)} platforms cannot be held against one ({', '.join(tags)}): run them anew"
+        )
+    return tags[0]
+
+
+def regenerated(smoke: Sequence[Record], calibration: Sequence[Record], before: Expected | None, why: str) -> Expected:
+    """Expected values of this platform beside those of others, with the spread of calibration replicates.
+
+    Raises:
+        BadInput: fewer than eight calibration replicates.
+    """
+    replicates = {record.where.replicate for record in calibration}
+    if len(replicates) < FEWEST:
+        raise BadInput(f"{len(replicates)} calibration replicates: {FEWEST} are needed")
+    values: dict[str, dict[str, list[float]]] = {}
+    for record in calibration:
+        for name, metric in record.metrics.items():
+            if metric.value is not None:
+                values.setdefault(record.where.variant, {}).setdefault(name, []).append(metric.value)
+    spread = {
+        variant: {
+            name: Spread(deviation=float(np.std(found, ddof=1)), replicates=len(found))
+            for name, found in sorted(metrics.items())
+            if len(found) >= FEWEST
+        }
+        for variant, metrics in sorted(values.items())
+    }
+    platforms = dict(before.platforms) if before else {}
+    return Expected(why=why, platforms=platforms | {platform_of(smoke): cells_of(smoke)}, spread=spread)
+
+
+def read(path: Path) -> Expected | None:
+    """Expected values of a baseline, None where there are none."""
+    return Expected.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def write(path: Path, expected: Expected) -> None:
+    """Replace the expected values of a baseline."""
+    write_text(path, json.dumps(expected.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+
+
+def _within(before: float | None, after: float | None, allowed: float, *, strict: bool) -> bool:
+    """Undefined and defined are far apart on a known platform; elsewhere a value near its floor may be either."""
+    if before is None or after is None:
+        return before is after or not strict
+    return abs(before - after) <= allowed

@@ -1,0 +1,175 @@
+"""One cell again, from its record alone: what a reader does who does not believe a number."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmark import registry
+from benchmark.errors import BadInput
+from benchmark.models.mini import builtin
+from benchmark.records import Metric, Record, Store
+from benchmark.reporting import Reporter
+from benchmark.run import pipeline
+from benchmark.spec import method as methods
+from benchmark.spec.method import RunSettings
+from benchmark.spec.suite import BUILT_IN, Suite
+from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL
+from benchmark.stats.prediction import tolerance
+
+RELATIVE, ABSOLUTE = 1e-4, 1e-6
+
+
+class MovedMetric(NamedTuple):
+    """A metric that came out otherwise."""
+
+    metric: str
+    recorded: float | None
+    found: float | None
+
+
+class Verified(NamedTuple):
+    """How many metrics were compared, and within what; which moved; what differs in hashes, versions and hardware."""
+
+    compared: int
+    moved: list[MovedMetric]
+    differences: list[str]
+    within: str
+
+
+def suite_of(record: Record) -> Suite:
+    """The suite of one cell.
+
+    Raises:
+        BadInput: the record does not say enough: a local subject or corpus, or a language model as judge.
+    """
+    try:
+        return _suite_of(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"record {record.score_id} does not say its suite: {str(error).splitlines()[0]}") from error
+
+
+def _suite_of(record: Record) -> Suite:
+    where, said = record.where, record.suite
+    if not builtin.is_built_in(where.source) and "/" not in where.source:
+        raise BadInput(f"record {record.score_id} is of the local subject {where.source!r}, which is not at hand")
+    corpus = str(said["corpus"]["source"])
+    if not corpus.startswith(BUILT_IN) and "/" not in corpus:
+        raise BadInput(f"record {record.score_id} is of local text, which is not at hand")
+    judge = str(said["judge"]).partition("/")[0]
+    if judge not in registry.JUDGES:
+        raise BadInput(
+            f"record {record.score_id} has the judge {judge}: only records of lexical judges can be verified"
+        )
+    return Suite.model_validate(
+        {
+            "name": where.suite,
+            "summary": "one cell again",
+            "subject": {
+                "name": where.subject,
+                "replicates": {where.replicate: where.source},
+                "revision": where.revision,
+                "dtype": said["subject"]["dtype"],
+                "device": "cpu" if record.hardware.get("device") == "cpu" else "auto",
+            },
+            "corpus": said["corpus"],
+            "tokens": said["tokens"],
+            "stream": said["stream"],
+            "latents": said["latents"],
+            "judge": judge,
+            "variants": [where.variant],
+            "hookpoints": [where.hookpoint],
+            "method_seeds": [where.method_seed],
+            "metrics": list(record.metrics),
+            "threads": said["threads"],
+            "keep_gib": 0,
+        }
+    )
+
+
+def recompute(record: Record, reporter: Reporter) -> Record:
+    """The cell, fitted and scored again in a folder of its own."""
+    method = methods.load(record.where.method)
+    if method.manifest.scope == "model":
+        raise BadInput(f"{method.name} fits all hookpoints together: run its suite instead")
+    suite, row = suite_of(record), RunSettings(record.where.label, record.settings)
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = pipeline.run(suite, method, [row], Store(Path(folder)), "process", reporter)
+        if outcome.failed:
+            raise BadInput(f"the cell failed: {outcome.failed[0].error}")
+        (again,) = Store(Path(folder)).records(suite.name, method.name)
+    return again
+
+
+def tag(record: Record) -> str:
+    """Platform of a record: torch, machine, processor, CPU capability as torch names it, bf16 or not, threads. On one
+    platform a seeded run on a CPU repeats to the bit; two processors of one capability may round otherwise.
+    """
+    hardware = record.hardware
+    bf16 = "bf16" if hardware.get("bf16") else "no-bf16"
+    named = (hardware.get(name, "unknown") for name in ("machine", "processor", "cpu_capability"))
+    parts = (record.versions.get("torch", "unknown"), *named, bf16, hardware.get("threads", "unknown"))
+    return "-".join(map(str, parts)).replace(" ", "-")
+
+
+def compare(record: Record, again: Record, row: Sequence[Record] = ()) -> Verified:
+    """What came out otherwise. On the platform of the record values must agree at a relative 1e-4; elsewhere within
+    what one new value may differ from those of the replicates, from the other records of its row (see `prediction`).
+    """
+    differences = [
+        f"{name}: {before} is now {after}"
+        for part in ("hashes", "versions", "hardware")
+        for name, before in getattr(record, part).items()
+        if (after := getattr(again, part).get(name)) != before
+    ]
+    if tag(record) == tag(again) and record.hardware.get("device") == "cpu":
+        moved = [name for name, metric in record.metrics.items() if not equal(metric, again.metrics[name])]
+        compared, within = len(record.metrics), f"a relative {RELATIVE:.0e}: the platform is the record's"
+    else:
+        allowed = _spreads(record, row)
+        moved = [name for name in allowed if not _near(record.metrics[name], again.metrics[name], allowed[name])]
+        compared = len(allowed)
+        within = (
+            f"the spread of {len(_alike(record, row))} other replicates: the platform is another one, where sums round "
+            f"otherwise and training goes on from there ({len(record.metrics) - compared} metrics have no spread to "
+            "go by)"
+        )
+    values = [MovedMetric(name, record.metrics[name].value, again.metrics[name].value) for name in moved]
+    return Verified(compared, values, differences, within)
+
+
+def _alike(record: Record, row: Sequence[Record]) -> list[Record]:
+    """The same cell of the other replicates: what is in doubt is no measure of how far it may be off."""
+    same = {"source", "replicate"}
+    wanted = record.where.model_dump(exclude=same), record.settings_hash
+    others = (other for other in row if other.score_id != record.score_id)
+    return [other for other in others if (other.where.model_dump(exclude=same), other.settings_hash) == wanted]
+
+
+def _spreads(record: Record, row: Sequence[Record]) -> dict[str, float]:
+    """Tolerance of every metric that is defined in three replicates."""
+    found = {}
+    for name in record.metrics:
+        known = [other.metrics[name].value for other in _alike(record, row) if name in other.metrics]
+        values = [value for value in known if value is not None]
+        if len(values) >= FEWEST_FOR_INTERVAL:
+            found[name] = tolerance(float(np.std(values, ddof=1)), len(values))
+    return found
+
+
+def _near(one: Metric, other: Metric, allowed: float) -> bool:
+    """Within tolerance; undefined or not may change where a value is near its floor."""
+    if one.value is None or other.value is None:
+        return True
+    return abs(one.value - other.value) <= max(allowed, RELATIVE * abs(one.value) + ABSOLUTE)
+
+
+def equal(one: Metric, other: Metric, *, relative: float = RELATIVE) -> bool:
+    """Both undefined, or within tolerance."""
+    if one.value is None or other.value is None:
+        return one.value is other.value
+    return abs(one.value - other.value) <= relative * abs(one.value) + ABSOLUTE

@@ -1,0 +1,1 @@
+"""What is to be run: suites, methods, variants, cells."""

@@ -1,0 +1,1 @@
+"""How pythia-mini was made, and what is known of it."""

@@ -1,0 +1,1 @@
+"""The features track: activations into sparse latents."""
