@@ -33,21 +33,22 @@ BASE_PYTHON := $(shell command -v python3.11 || command -v python3.12 || command
 .PHONY: help bench plan test publish leaderboard benchmark benchmark-compare validate-statistics
 
 help:
-	@echo "make bench METHOD=topk_sae [SUITE=mini] [PRESET=...]   fit and score a method, print its table"
+	@echo "make bench METHOD=topk_sae [SUITE=mini] [PRESET=...]   fit and score a method, print its verdict (mini: five minutes)"
+	@echo "  METHOD=\"topk_sae mine path/to/other\", METHOD=all     several methods share every forward pass; ALL=1: print everything"
 	@echo "  JUDGE=local-chat-completions:model=...,base_url=...   any model of lm-eval's registry as judge; REPLAY=1: from transcripts"
 	@echo "make plan METHOD=topk_sae [SUITE=mini]                 cells of a run, and which are done"
 	@echo "make test                                           lint, types, tests, smoke bench, its numbers against the expected ones"
-	@echo "make publish METHOD=topk_sae [SUITE=...]            your whole rows to leaderboard/results/"
+	@echo "make publish METHOD=topk_sae [SUITE=...]            your whole rows to leaderboard/results/, four files each"
 	@echo "make leaderboard                                    render the boards"
 	@echo "make validate-statistics                            simulate what the statistic promises, minutes"
 	@echo "make benchmark                                      speed and memory, beside other libraries, long"
 	@echo "make benchmark-compare BASE=...                     speed of this tree against another commit, in one job"
 
 bench: $(SETUP)
-	@$(PY) -m benchmark run "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(ISOLATION),--isolation "$$ISOLATION") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE") $(if $(REPLAY),--replay)
+	@$(PY) -m benchmark run "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(ISOLATION),--isolation "$$ISOLATION") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE") $(if $(REPLAY),--replay) $(if $(ALL),--all)
 
 plan: $(SETUP)
-	@$(PY) -m benchmark plan "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(JUDGE),--judge "$$JUDGE")
+	@$(PY) -m benchmark plan "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE")
 
 test: $(SETUP)
 	$(PY) -m ruff check .

@@ -12,15 +12,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from benchmark import records, registry, terminal
+from benchmark import registry, terminal
 from benchmark.checks import guard, verify
 from benchmark.errors import BadInput, unknown
 from benchmark.judges import open as judges
-from benchmark.reporting import plain, quiet_libraries, reporter
+from benchmark.metrics import family
+from benchmark.reporting import duration, plain, quiet_libraries, reporter
 from benchmark.run import pipeline, plan
+from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
-from leaderboard import board, compare, contents, latents, top
+from benchmark.store import Store
+from leaderboard import board, compare, latents
 
 app = typer.Typer(
     name="nullgap",
@@ -32,6 +35,14 @@ app = typer.Typer(
 console = terminal.console
 
 MethodName = Annotated[str, typer.Argument(help="A folder of baselines/ or submissions/.", show_default=False)]
+MethodNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="METHOD...",
+        help="Folders of baselines/ or submissions/, paths of others, or all: they share every forward pass.",
+        show_default=False,
+    ),
+]
 SuiteName = Annotated[str, typer.Option("--suite", help="A suite's name, or a path that ends in .toml.")]
 JudgeLine = Annotated[
     str | None,
@@ -45,8 +56,8 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder for records, logs and
 
 
 @app.command()
-def run(  # noqa: PLR0917  typer: every option is a parameter
-    method: MethodName,
+def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
+    method: MethodNames,
     suite: SuiteName = "mini",
     preset: Preset = None,
     runs: Runs = Path("runs"),
@@ -57,30 +68,25 @@ def run(  # noqa: PLR0917  typer: every option is a parameter
     ] = None,
     judge: JudgeLine = None,
     replay: Annotated[bool, typer.Option("--replay", help="Let the judge answer from its transcripts alone.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Print every metric, judge and reason.")] = False,
 ) -> None:
-    """Fit and score a method; the same command resumes after a kill and computes only what is missing."""
+    """Fit and score methods; the same command resumes after a kill and computes only what is missing."""
     with clean_errors():
         if isolation not in pipeline.ISOLATION:
             raise unknown("isolation", isolation, pipeline.ISOLATION)
-        chosen, found, rows = _chosen(method, suite, preset, judge)
-        store, started = records.Store(runs), time.monotonic()
+        chosen, chosen_runs = _chosen(method, suite, preset, judge)
+        store, started = Store(runs), time.monotonic()
         with reporter(console) as report:
-            outcome = pipeline.run(chosen, found, rows, store, isolation, report, jobs=jobs, replay=replay)
-        local, path = board.render_local(store)
-        labels = [row.label for row in rows]
-        keys = {
-            contents.key_of(record)
-            for record in store.selected()[0]
-            if (record.where.suite, record.where.method) == (chosen.name, method) and record.where.label in labels
-        }
-        terminal.summary(local.rows, chosen.name, keys, method)
-        for entry in local.entries:
-            if entry.suite in keys and entry.method == method:
-                console.print(plain(top.sentence(entry)), highlight=False, markup=False, soft_wrap=True)
+            outcome = pipeline.run(chosen, chosen_runs, store, isolation, report, jobs=jobs, replay=replay)
+        labels = {(one.method.name, row.label) for one in chosen_runs for row in one.rows}
+        shown, entries, paths = board.render_local(store, chosen.name, labels)
+        terminal.summary(shown, entries, everything=everything)
         console.print(
-            f"{outcome.computed} cells computed, {outcome.cached} were done, in {time.monotonic() - started:.0f} s; "
-            f"the whole board is {terminal.said(str(path))}"
+            f"{outcome.computed} cells computed, {outcome.cached} were done, in "
+            f"{duration(time.monotonic() - started).removeprefix('about ')}"
         )
+        for what, path in paths.items():
+            console.print(f"{what}: {terminal.said(str(path))}", highlight=False, soft_wrap=True)
         if outcome.judge:
             console.print(terminal.judge_summary(outcome.judge))
         if outcome.failed:
@@ -90,7 +96,7 @@ def run(  # noqa: PLR0917  typer: every option is a parameter
 
 @app.command("plan")
 def show_plan(
-    method: MethodName,
+    method: MethodNames,
     suite: SuiteName = "mini",
     preset: Preset = None,
     runs: Runs = Path("runs"),
@@ -99,18 +105,17 @@ def show_plan(
 ) -> None:
     """Show the cells of a run, which are done, and what the rest will take: time, disk, requests to a judge."""
     with clean_errors():
-        chosen, found, rows = _chosen(method, suite, preset, judge)
-        store = records.Store(runs)
+        chosen, chosen_runs = _chosen(method, suite, preset, judge)
+        store = Store(runs)
         store.check()
-        made = plan.make(chosen, found, rows, store, download=False)
-        table = Table("replicate", "variant", "hookpoint", "seed", "settings", "state")
+        made = plan.make(chosen, chosen_runs, store, download=False)
+        table = Table("method", "settings", "replicate", "variant", "place", "seed", "state")
         for item in made.cells:
             cell = item.cell
-            state = "done" if item.record else "to do" if item.ids else "subject not here yet"
-            where = (str(cell.group.replicate), str(cell.group.variant), cell.hookpoint, str(cell.method_seed))
-            table.add_row(*where, terminal.said(cell.row.label), state)
+            where = (str(cell.group.replicate), str(cell.group.variant), cell.place, str(cell.method_seed))
+            table.add_row(cell.method, terminal.said(cell.row.label), *where, terminal.state(item))
         console.print(table)
-        side_by_side = jobs or pipeline.jobs_for(chosen, made.device)
+        side_by_side = jobs or pipeline.jobs_for(chosen, made.subject.device)
         for line in plan.needs(made, side_by_side):
             console.print(line, highlight=False, soft_wrap=True)
         console.print(
@@ -120,13 +125,13 @@ def show_plan(
 
 @app.command("list")
 def show_list() -> None:
-    """List methods, suites, variants and metrics."""
+    """List methods, suites, variants and metrics: what each is, its unit and which way is better."""
     with clean_errors():
         for title, lines in (
             ("methods", [f"{name}: {_summary(name)}" for name in methods.names()]),
             ("suites", [f"{name}: {suites.load(name).summary}" for name in suites.names()]),
-            ("variants", list(registry.VARIANTS)),
-            ("metrics", [*registry.METRICS, *registry.JOINS]),
+            ("variants", [terminal.variant(name) for name in registry.VARIANTS]),
+            ("metrics", [terminal.metric(name) for name in family.names()]),
         ):
             console.print(title, style="bold")
             for line in lines:
@@ -134,29 +139,26 @@ def show_list() -> None:
 
 
 @app.command("verify")
-def verify_record(
-    record: RecordName,
-    runs: Runs = Path("runs"),
-) -> None:
+def verify_record(record: RecordName, runs: Runs = Path("runs")) -> None:
     """Compute one cell again from its record alone, and say what came out otherwise."""
     with clean_errors():
-        path = latents.find(record, [runs / "records", board.RESULTS])
-        before = records.read(path)
+        cell = latents.find(record, runs, board.RESULTS)
         with reporter(console) as report:
-            after = verify.recompute(before, report)
-        found = verify.compare(before, after, records.readable(sorted(path.parent.glob(f"{'?' * 16}.json"))))
-        for difference in found.differences:
+            after = verify.recompute(cell.record, report)
+        verified = verify.compare(cell.record, after, cell.others)
+        for difference in verified.differences:
             console.print(plain(difference), highlight=False, markup=False)
-        if not found.compared:
+        if not verified.compared:
             raise BadInput("the platform is another one, and the record's row has under three replicates to go by")
         console.print(
-            f"{terminal.cell(before)}: {found.compared} metrics compared within {found.within}", soft_wrap=True
+            f"{terminal.cell_name(cell.record)}: {verified.compared} metrics compared within {verified.within}",
+            soft_wrap=True,
         )
-        if not found.moved:
-            console.print(f"{found.compared} metrics are the same")
+        if not verified.moved:
+            console.print(f"{verified.compared} metrics are the same")
             return
         table = Table("metric", "record", "now")
-        for moved in found.moved:
+        for moved in verified.moved:
             table.add_row(moved.metric, str(moved.recorded), str(moved.found))
         console.print(table)
         raise typer.Exit(1)
@@ -171,13 +173,16 @@ def guard_baseline(
 ) -> None:
     """Hold the smoke suite's values against what is expected of a baseline; fails where they drift."""
     with clean_errors():
-        chosen, found, rows = _chosen(method, guard.SUITE, None, None)
-        path, store = found.folder / "expected.json", records.Store(runs)
+        chosen, runs_of = _chosen([method], guard.SUITE, None, None)
+        if len(runs_of) != 1:
+            raise BadInput("the guard is of one baseline: name it alone")
+        one = runs_of[0]
+        path, store = one.method.folder / "expected.json", Store(runs)
         if write:
             if not why:
                 raise BadInput("say why the expected values change: --why '...'")
             with reporter(console) as report:
-                smoke, calibration = pipeline.calibrate(chosen, found, rows, store, report)
+                smoke, calibration = pipeline.calibrate(chosen, one, store, report)
             guard.write(path, guard.regenerated(smoke, calibration, guard.read(path), why))
             console.print(f"{terminal.said(str(path))} rewritten: commit it alone, with the reason")
             return
@@ -187,13 +192,13 @@ def guard_baseline(
         smoke = [
             entry
             for entry in store.selected()[0]
-            if (entry.where.suite, entry.where.method) == (chosen.name, method)
+            if (entry.where.suite, entry.where.method) == (chosen.name, one.method.name)
             and entry.where.replicate in chosen.subject.replicates
         ]
         if not smoke:
             raise BadInput(f"no records of {method} on suite {chosen.name} in {runs}: run it first")
         checked = guard.check(smoke, expected)
-        terminal.drift(checked, method)
+        terminal.drift(checked, one.method.name)
         if checked.moved:
             raise typer.Exit(1)
 
@@ -207,7 +212,7 @@ def show_comparison(
 ) -> None:
     """Print how much more of a gap to its worst null one method has than another, paired by replicate."""
     with clean_errors():
-        found = compare.compare(board.local(records.Store(runs)).records, suite, first, second, board.shipped)
+        lines = compare.compare(board.local(Store(runs), suite)[1], suite, first, second, board.shipped)
         table = Table(
             "metric",
             terminal.said(first),
@@ -217,7 +222,7 @@ def show_comparison(
             "p (one-sided)",
             "replicates",
         )
-        for line in found:
+        for line in lines:
             gap = line.difference
             figures = (
                 (f"{gap.mean:+.4f}", f"[{gap.interval[0]:+.4f}, {gap.interval[1]:+.4f}]", f"{gap.p:.3g}") if gap else ()
@@ -243,11 +248,11 @@ def show(
 ) -> None:
     """Print the explanations of a record's latents, or one latent with its top contexts."""
     with clean_errors():
-        path = latents.find(record, [runs / "records", board.RESULTS])
+        cell = latents.find(record, runs, board.RESULTS)
         if latent is None:
-            terminal.all_latents(*latents.table(path))
+            terminal.all_latents(cell, latents.table(cell))
         else:
-            terminal.one_latent(*latents.one(path, latent))
+            terminal.one_latent(cell, latents.one(cell, latent))
 
 
 @app.command()
@@ -256,7 +261,7 @@ def render(runs: Runs = Path("runs")) -> None:
     with clean_errors():
         console.print(terminal.said(str(board.render_published())))
         if (runs / "records").is_dir():
-            console.print(terminal.said(str(board.render_local(records.Store(runs))[1])))
+            console.print(terminal.said(str(board.render_local(Store(runs))[2]["board"])))
 
 
 @app.command()
@@ -265,16 +270,22 @@ def publish(
     suite: Annotated[str | None, typer.Option("--suite", help="One suite's rows alone.", show_default="all")] = None,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Copy your records of a method into leaderboard/results/ and render the board: what a pull request carries. Only
-    whole rows of the repository's suites are taken.
+    """Put your rows of a method into leaderboard/results/, four small files each, and render the board: what a pull
+    request carries. Only whole rows are taken, and of a suite that the repository has only as it has it.
     """
     with clean_errors():
-        methods.load(method)
-        written = board.publish(records.Store(runs), method, suite)
-        if not written:
+        name = methods.load(method).name
+        written = board.publish(Store(runs), name, suite)
+        if not written.files:
             on = f" on suite {suite}" if suite else ""
             raise BadInput(f"no records of {method}{on} in {runs}: run `make bench METHOD={method}` first")
-        console.print(f"{len(written)} files published, rendered {terminal.said(str(board.render_published()))}")
+        console.print(f"{len(written.files)} files published, rendered {terminal.said(str(board.render_published()))}")
+        for path in written.details:
+            console.print(
+                f"explanations, contexts and curves are in {terminal.said(str(path))}: attach it to a release or to "
+                "a data set, under that name",
+                soft_wrap=True,
+            )
 
 
 def _summary(method: str) -> str:
@@ -297,15 +308,17 @@ def clean_errors() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _chosen(
-    method: str, suite: str, preset: str | None, judge: str | None
-) -> tuple[suites.Suite, methods.Method, list[methods.RunSettings]]:
-    chosen, found = suites.load(suite), methods.load(method)
-    rows = methods.rows(found, chosen, preset)
+def _chosen(said: list[str], suite: str, preset: str | None, judge: str | None) -> tuple[suites.Suite, list[MethodRun]]:
+    chosen = suites.load(suite)
+    runs = [MethodRun(method, methods.rows(method, chosen, preset)) for method in methods.chosen(said)]
     if judge and judge != chosen.judge:
+        named = judges.public(judge)
+        runs = [
+            MethodRun(method, [row._replace(label=f"{row.label}, judge {named}") for row in rows])
+            for method, rows in runs
+        ]
         chosen = chosen.model_copy(update={"judge": judge})
-        rows = [row._replace(label=f"{row.label}, judge {judges.public(judge)}") for row in rows]
-    return chosen, found, rows
+    return chosen, runs
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import transformers
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 PLAIN_SECONDS = 15.0
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -21,12 +21,19 @@ def plain(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def duration(seconds: float) -> str:
+    """A length of time in words, as exact as an estimate is."""
+    if seconds < 120:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
 class Reporter(Protocol):
     """Hears what is going on; the command line shows it."""
 
     def say(self, text: str) -> None: ...
 
-    def cells(self, done: int, total: int) -> None: ...
+    def cells(self, done: int, total: int, left: float | None = None) -> None: ...
 
     def step(self, text: str, done: int, total: int) -> None: ...
 
@@ -37,7 +44,7 @@ class Silent:
     def say(self, text: str) -> None:
         pass
 
-    def cells(self, done: int, total: int) -> None:
+    def cells(self, done: int, total: int, left: float | None = None) -> None:
         pass
 
     def step(self, text: str, done: int, total: int) -> None:
@@ -55,8 +62,9 @@ class Bars:
     def say(self, text: str) -> None:
         self._progress.console.print(plain(text), highlight=False, markup=False)
 
-    def cells(self, done: int, total: int) -> None:
-        self._progress.update(self._cells, completed=done, total=total)
+    def cells(self, done: int, total: int, left: float | None = None) -> None:
+        said = "cells" if left is None or done == total else f"cells, {duration(left)} left"
+        self._progress.update(self._cells, description=said, completed=done, total=total)
 
     def step(self, text: str, done: int, total: int) -> None:
         self._progress.update(self._step, description=plain(text), completed=done, total=total or None)
@@ -67,19 +75,14 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._first: tuple[float, int] | None = None
         self._said = 0.0
 
     def say(self, text: str) -> None:
         self._console.print(plain(text), highlight=False, markup=False, soft_wrap=True)
 
-    def cells(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        self._first = self._first or (now, done)
-        started, before = self._first
-        left = (now - started) / (done - before) * (total - done) if done > before else None
-        self.say(f"cell {done}/{total}" + (f", about {left:.0f} s left" if left else ""))
-        self._said = now
+    def cells(self, done: int, total: int, left: float | None = None) -> None:
+        self.say(f"cell {done}/{total}" + (f", {duration(left)} left" if left and done < total else ""))
+        self._said = time.monotonic()
 
     def step(self, text: str, done: int, total: int) -> None:
         if time.monotonic() - self._said > PLAIN_SECONDS:
@@ -95,7 +98,7 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def reporter(console: Console) -> Iterator[Bars | Lines]:
-    """Bars on a terminal, lines elsewhere."""
+    """Bars on a terminal, lines elsewhere; what is left is told by who knows of groups and jobs."""
     if not console.is_terminal:
         yield Lines(console)
         return
@@ -104,7 +107,6 @@ def reporter(console: Console) -> Iterator[Bars | Lines]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as progress:
         yield Bars(progress)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
 
 import pandas as pd
 from rich.console import Console
@@ -10,13 +12,29 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from benchmark import records, registry
+from benchmark import registry
 from benchmark.checks import guard
+from benchmark.metrics import family
+from benchmark.records import Record
 from benchmark.reporting import plain
-from leaderboard import latents, markdown
-from leaderboard.standings import ALL, OWN_STEP0, BoardRow
+from benchmark.run.plan import Planned
+from benchmark.tracks.contract import track_class
+from leaderboard import latents, markdown, screen, standings
+from leaderboard.headline import Entry
+from leaderboard.latents import FoundCell, Latent
+from leaderboard.rows import ResultRow
 
-PLAIN_WIDTH, MOST_REASONS = 200, 6
+PLAIN_WIDTH, MOST_TABLES = 200, 3
+NUMBER = re.compile(r"-?\d[\d.,e+-]*")
+VARIANTS = {
+    "trained": "the checkpoint",
+    "step0": "its initialisation",
+    "rerandomized": "every tensor redrawn as a Gaussian with its own mean and standard deviation",
+    "rerandomized-keep-embeddings": "the same, with both embeddings kept",
+    "shuffled": "the entries of every tensor in another order",
+    "cascade": "the top N blocks redrawn, everything else kept",
+    "noise-embeddings": "trained weights on fresh N(0, 1) input embeddings: nothing to find",
+}
 console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
@@ -46,34 +64,42 @@ def judge_summary(counts: dict[str, float]) -> str:
     return said + (f", {counts['judge_dollars']:.2f} US dollars" if "judge_dollars" in counts else "")
 
 
-def all_latents(record: records.Record, frame: pd.DataFrame) -> None:
+def all_latents(cell: FoundCell, frame: pd.DataFrame) -> None:
     scorers = latents.scorers(frame)
-    table = Table("latent", "rate", *scorers, "explanation", title=cell(record))
+    table = Table("latent", "rate", *scorers, "explanation", title=cell_name(cell.record))
     for _, line in frame.iterrows():
         scores = (f"{line[name]:.2f}" if pd.notna(line[name]) else "" for name in scorers)
-        words = line["explanation"] or "(none: it fires in too few windows, or the judge gave none)"
-        table.add_row(str(line["latent"]), f"{line['rate']:.1e}", *scores, said(words))
+        table.add_row(str(line["latent"]), f"{line['rate']:.1e}", *scores, said(_words(cell, line)))
     console.print(table)
+    _note(cell)
 
 
-def one_latent(record: records.Record, found: latents.Latent) -> None:
-    line = found.line
-    console.print(f"latent {line['latent']}, {cell(record)}", style="bold")
-    console.print(f"fires on {line['rate']:.2%} of tokens, in {line['scorer_windows']} of the scorer's windows")
-    words = line["explanation"] or "(none: it fires in too few windows, or the judge gave none)"
-    console.print(plain(f"explanation: {words}"), markup=False)
+def one_latent(cell: FoundCell, latent: Latent) -> None:
+    line = latent.line
+    console.print(f"latent {line['latent']}, {cell_name(cell.record)}", style="bold")
+    console.print(f"fires on {line['rate']:.2%} of tokens")
+    console.print(plain(f"explanation: {_words(cell, line)}"), markup=False)
     for name in latents.scorers(line.to_frame().T):
         if pd.notna(line[name]):
             console.print(f"{name}: {line[name]:.3f}", highlight=False)
-    for _, context in found.contexts.iterrows():
+    for _, context in latent.contexts.iterrows():
         console.print(f"  {context['activation']:7.3f}  ", _highlighted(context["text"]), sep="", soft_wrap=True)
+    _note(cell)
 
 
-def cell(record: records.Record) -> str:
+def _words(cell: FoundCell, line: pd.Series) -> str:
+    none = "(elsewhere)" if cell.note else "(none: it fires in too few windows, or the judge gave none)"
+    return str(line["explanation"] or none)
+
+
+def _note(cell: FoundCell) -> None:
+    if cell.note:
+        console.print(plain(cell.note), highlight=False, markup=False, soft_wrap=True)
+
+
+def cell_name(record: Record) -> str:
     where = record.where
-    return said(
-        f"{where.method} ({where.label}) on {where.suite}, {where.variant} {where.replicate} at {where.hookpoint}"
-    )
+    return said(f"{where.method} ({where.label}) on {where.suite}, {where.variant} {where.replicate} at {where.place}")
 
 
 def said(text: str) -> str:
@@ -89,43 +115,85 @@ def _highlighted(text: str) -> Text:
     return shown
 
 
-def summary(rows: list[BoardRow], suite: str, keys: set[str], method: str) -> None:
-    shown = [row for row in rows if row.suite in keys and row.method == method and row.hookpoint == ALL]
-    for label in sorted({row.label for row in shown}):
-        members = [row for row in shown if row.label == label]
-        known = (*registry.VARIANTS, OWN_STEP0)
-        variants = [name for name in known if any(name in row.scores for row in members)]
-        table = Table(
-            Column("metric", no_wrap=True),
-            *variants,
-            "worst-null gap",
-            "verdict",
-            title=f"{method} ({said(label)}) on suite {suite}: mean over hookpoints and replicates",
-        )
-        listed = [row for row in members if row.metric not in registry.LADDER]
-        for row in sorted(listed, key=lambda row: markdown.place(row.metric)):
-            scores = (markdown.text(row.scores[name]) if name in row.scores else "" for name in variants)
-            claim = markdown.claim(row)
-            table.add_row(row.metric, *scores, claim["worst"], claim["verdict"])
-        console.print(table)
-        reasons = sorted({f"{row.metric}: {reason}" for row in listed for reason in row.reasons})
-        for reason in reasons[:MOST_REASONS]:
-            console.print(f"n/a in some cells: {plain(reason)}", highlight=False, markup=False, soft_wrap=True)
-        if len(reasons) > MOST_REASONS:
-            console.print(f"and {len(reasons) - MOST_REASONS} more reasons: see the board")
-        _judges(members, variants)
+def summary(rows: Sequence[ResultRow], entries: Sequence[Entry], *, everything: bool) -> None:
+    """The verdict of each row first, then the metrics that a reader needs first, or all, and why some are undefined."""
+    for row in rows:
+        own = [entry for entry in entries if (entry.suite, entry.subject, entry.name) == (*row.table, row.name)]
+        for entry in own:
+            console.print(plain(screen.sentence(entry)), style="bold", highlight=False, markup=False, soft_wrap=True)
+        if not own:
+            why = "the suite does not ask for the headline metric"
+            console.print(f"{said(' '.join(row.name))}: no verdict: {why}", highlight=False, soft_wrap=True)
+    shown = rows if everything or len(rows) <= MOST_TABLES else []
+    for row in shown:
+        _metrics(row, everything)
+    if rows and not shown:
+        console.print(f"{len(rows)} rows: --all prints the metrics of each, and the pages below have them")
+    for reason in _reasons(rows):
+        console.print(plain(reason), highlight=False, markup=False, soft_wrap=True)
 
 
-def _judges(members: list[BoardRow], variants: list[str]) -> None:
-    """Every scorer under the judges beside the suite's own: one line per scorer and judge."""
-    scores = {row.metric: row.scores for row in members}
-    table = Table("scorer", "judge", *variants, title="the same items under other judges")
-    for scorer in registry.SCORERS:
-        for judge in (*registry.BLIND, *registry.JUDGES):
-            found = scores.get(registry.beside(scorer, judge), {})
-            if found:
-                table.add_row(
-                    scorer, judge, *(markdown.text(found[name]) if name in found else "" for name in variants)
-                )
-    if table.row_count:
-        console.print(table)
+def _metrics(row: ResultRow, everything: bool) -> None:
+    """Scores over places and replicates, worst-null gap and verdict: one line per metric."""
+    first = track_class(row.info.track).first
+    everything = everything or len(row.scores.columns) <= len(first)
+    lines = [line for line in standings.rows(row, None if everything else first) if line.place == standings.ALL]
+    lines.sort(key=lambda line: first.index(line.metric) if line.metric in first else len(first))
+    variants = list(dict.fromkeys(name for line in lines for name in line.scores))
+    table = Table(
+        Column("metric", no_wrap=True),
+        *(Column(name, max_width=17) for name in variants),
+        "worst-null gap",
+        "verdict",
+        title=f"{said(' '.join(row.name))} on suite {row.info.suite}: means over places and replicates",
+    )
+    for line in lines:
+        scores = (markdown.text(line.scores[name]) if name in line.scores else "" for name in variants)
+        claim = markdown.claim(line)
+        table.add_row(line.metric, *scores, claim["worst"], claim["verdict"])
+    console.print(table)
+    left = len(row.scores.columns) - len(lines)
+    if left > 0 and not everything:
+        console.print(f"{left} more metrics: --all prints them, and the page below has them", highlight=False)
+
+
+def _reasons(rows: Sequence[ResultRow]) -> list[str]:
+    """One line per kind of what is undefined, whatever numbers stand in it."""
+    kinds: dict[str, tuple[str, set[str], int]] = {}
+    for row in rows:
+        for one in row.info.undefined:
+            kind = NUMBER.sub("#", one.reason)
+            example, metrics, cells = kinds.get(kind, (one.reason, set(), 0))
+            kinds[kind] = example, metrics | {one.metric}, cells + len(one.cells)
+    return [
+        f"n/a in {cells} values of {_some(sorted(metrics))}: {example}"
+        for example, metrics, cells in sorted(kinds.values())
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def state(item: Planned) -> str:
+    """What is left to do for a cell, in words."""
+    if item.ids is None:
+        return "subject not here yet"
+    if not item.pending:
+        return "done"
+    return f"to score: {', '.join(item.missing)}" if item.record else "to do"
+
+
+def variant(name: str) -> str:
+    """A line of `list`."""
+    shown = f"{name}:N" if name in registry.OPTIONS else name
+    kind = "null" if name in registry.NULLS else "control" if name == registry.CONTROL else "the network"
+    return f"{shown} ({kind}): {VARIANTS[name]}"
+
+
+def metric(name: str) -> str:
+    """A line of `list`: what it is, its unit, and which way is better."""
+    known = family.metric(name)
+    assert known is not None
+    better = f"{known.better} is better" if known.better else "no direction"
+    return f"{name} [{known.unit}; {better}]: {known.says}"

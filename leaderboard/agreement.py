@@ -16,15 +16,21 @@ from leaderboard.gates import CHANCE
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 """Tables hold float32."""
+PUBLISHED = 1e-3
+"""Six digits are published: what follows from small differences of them is known to fewer."""
 JUDGED = tuple(name for name in (*registry.SCORERS, *registry.LADDER) if not name.endswith("@paper"))
 
 
-def disagreements(record: Record, latents: pd.DataFrame | None) -> list[str]:
-    """What does not fit, a phrase each; none where all does."""
+def disagreements(record: Record, latents: pd.DataFrame | None, *, relative: float = RELATIVE) -> list[str]:
+    """What does not fit within `relative`, a phrase each; none where all does."""
     if latents is None and record.counts.get("drawn"):
         return ["it has no table of latents"]
-    found = [*_identities(record), *(() if latents is None else _of_latents(record, latents))]
-    return [f"{name} is {said}, and {why} gives {value:.6f}" for name, said, why, value in found]
+    told = [*_identities(record), *(() if latents is None else _of_latents(record, latents))]
+    return [
+        f"{name} is {said}, and {why} gives {value:.6f}"
+        for name, said, why, value in told
+        if said is None or not abs(said - value) <= relative * abs(value) + ABSOLUTE
+    ]
 
 
 def _of_latents(record: Record, latents: pd.DataFrame) -> Iterator[tuple[str, float | None, str, float]]:
@@ -41,8 +47,7 @@ def _of_latents(record: Record, latents: pd.DataFrame) -> Iterator[tuple[str, fl
         if name in JUDGED:
             q = asked / max(drawn, 1)
             mean = q * mean + (1 - q) * CHANCE
-        if not _close(metric.value, mean):
-            yield name, metric.value, "its table of latents", mean
+        yield name, metric.value, "its table of latents", mean
     if drawn != record.counts.get("drawn", drawn):
         yield "drawn", record.counts.get("drawn"), "its table of latents", float(drawn)
 
@@ -73,13 +78,9 @@ def _same(
     values: dict[str, float | None], name: str, why: str, wanted: float | None
 ) -> Iterator[tuple[str, float | None, str, float]]:
     own = values.get(name)
-    if own is not None and wanted is not None and not _close(own, wanted):
+    if own is not None and wanted is not None:
         yield name, own, why, wanted
 
 
 def _less(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
-
-
-def _close(one: float, other: float) -> bool:
-    return bool(abs(one - other) <= RELATIVE * abs(other) + ABSOLUTE)

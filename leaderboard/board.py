@@ -1,132 +1,107 @@
-"""The local board, published rows plus the user's own, and the published one."""
+"""Boards: one screen per suite and track, and a page per suite and method with everything else."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache, cached_property
+import os
+from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from pyarrow import ArrowException
-
-from benchmark.records import Join, Record, Store, log, path_of, read_all, read_joins, write_text
 from benchmark.run import plan
 from benchmark.spec import suite as suites
-from leaderboard import contents, headline, layers, markdown, publication, resolved, standings, top
+from benchmark.store import Store, write_text
+from benchmark.tracks.contract import track_class
+from leaderboard import contents, headline, pages, publication, results, screen
 from leaderboard.headline import Entry
-from leaderboard.layers import Layers
-from leaderboard.resolved import Curve, Tables
-from leaderboard.standings import BoardRow
+from leaderboard.publication import Published
+from leaderboard.results import slug
+from leaderboard.rows import ResultRow, of_records
 
 HOME = Path(__file__).parent
 RESULTS = HOME / "results"
-PUBLISHED = HOME / "LEADERBOARD.md"
-
-EntryKey = tuple[str, str, str]
+BOARD, PAGES = "LEADERBOARD.md", "pages"
 
 
-@dataclass(frozen=True)
-class Board:
-    """What a board is made from: records, joins, and the table of latents of a record. Its rows are computed once."""
+def write(
+    root: Path, rows: Sequence[ResultRow], named: Collection[tuple[str, str]] | None = None
+) -> tuple[list[Entry], dict[tuple[str, str], Path]]:
+    """`LEADERBOARD.md` below `root`, and a page for each suite and method, or for those named by key and method; a page
+    that says what its rows say is left as it is. Returns the entries, and where the pages are.
+    """
+    entries = headline.entries(rows)
+    headings = contents.headings(rows, shipped)
 
-    records: list[Record]
-    joins: list[Join]
-    tables: Tables
+    def page_of(suite: str, method: str) -> str | None:
+        shown = named is None or (suite, method) in named
+        return f"{headings[suite].folder}/{slug(method)}.md" if shown else None
 
-    @cached_property
-    def rows(self) -> list[BoardRow]:
-        """A row per method, setting, metric and hookpoint."""
-        return standings.rows(self.records, self.joins)
-
-    @cached_property
-    def entries(self) -> list[Entry]:
-        """A line of the headline table per method and setting."""
-        return headline.entries(self.records)
-
-    def text(self) -> str:
-        """The whole board as Markdown."""
-        lines: dict[markdown.SuitePlace, tuple[list[Entry], list[Layers], list[Curve]]] = {}
-        for entry in self.entries:
-            lines.setdefault((entry.suite, entry.subject), ([], [], []))[0].append(entry)
-        for layer in layers.layers(self._replicated, self.tables):
-            lines[layer.suite, layer.subject][1].append(layer)
-        for curve in resolved.curves(self._replicated, self.tables):
-            lines[curve.suite, curve.subject][2].append(curve)
-        headings = contents.headings(self.records, shipped)
-        return markdown.render(self.rows, {place: top.tables(*found) for place, found in lines.items()}, headings)
-
-    @property
-    def _replicated(self) -> list[Record]:
-        """Records of entries that pair replicates: what is resolved further is paired by replicate."""
-        cases = {
-            (entry.suite, entry.subject, entry.method, entry.label) for entry in self.entries if entry.draws is not None
-        }
-        return [record for record in self.records if standings.key_of(record) not in cases]
-
-    def write(self, path: Path) -> Path:
-        """Put the board into a file."""
-        write_text(path, self.text())
-        return path
+    write_text(root / BOARD, screen.text(rows, entries, headings, page_of))
+    by_page: dict[tuple[str, str], list[ResultRow]] = {}
+    for row in rows:
+        by_page.setdefault((row.suite, row.info.method), []).append(row)
+    written = {key: page for key in by_page if (page := page_of(*key))}
+    for key, page in written.items():
+        of_suite = [entry for entry in entries if entry.suite == key[0]]
+        pages.write(root / PAGES / page, by_page[key], of_suite, headings[key[0]])
+    if named is None:
+        _remove_others(root / PAGES, set(written.values()))
+    return entries, {key: root / PAGES / page for key, page in written.items()}
 
 
 def render_published() -> Path:
-    """`leaderboard/LEADERBOARD.md` from the published records alone."""
-    return Board(standings.distinct(read_all(RESULTS)), _all_joins(RESULTS), _tables(RESULTS)).write(PUBLISHED)
+    """The board of the published rows alone."""
+    write(HOME, results.rows(RESULTS))
+    return HOME / BOARD
 
 
-def render_local(store: Store) -> tuple[Board, Path]:
-    """The store's board, and `LEADERBOARD.md` under the store."""
-    own = local(store)
-    return own, own.write(store.root / PUBLISHED.name)
+def render_local(
+    store: Store, suite: str | None = None, named: Collection[tuple[str, str]] = ()
+) -> tuple[list[ResultRow], list[Entry], dict[str, Path]]:
+    """The board of a store: own rows, each with its page, and the published ones of the same suites beside. Returns the
+    own rows that `suite` and `named` (method, label) point at, all entries, and what was written of those rows.
+    """
+    own, every = local(store)
+    asked = [row for row in own if suite in (None, row.info.suite) and (not named or row.name in named)]
+    entries, paths = write(store.root, every, {(row.suite, row.info.method) for row in own})
+    keys = {(row.suite, row.info.method) for row in asked}
+    written = {"board": store.root / BOARD}
+    for key in sorted(keys):
+        written["all metrics" if len(keys) == 1 else f"all metrics of {key[1]}"] = paths[key]
+    return asked, entries, written
 
 
-def local(store: Store) -> Board:
-    """Published rows plus own, own rows taking the place of published ones."""
+def local(store: Store, *suites_named: str) -> tuple[list[ResultRow], list[ResultRow]]:
+    """Own rows as they were last run, and with them the published ones of the same suites and of those named, own rows
+    taking the place of published ones.
+    """
     records, joins = store.selected()
-    taken = {_key(record) for record in records}
-    records += [record for record in read_all(RESULTS) if _key(record) not in taken]
-    joins += [join for join in _all_joins(RESULTS) if _key(join) not in taken]
-    return Board(standings.distinct(records), joins, _tables(store.root / "records", RESULTS))
+    own = of_records(records, joins, store.latents)
+    taken = {(row.suite, *row.name) for row in own}
+    beside = results.rows(RESULTS, (*{row.info.suite for row in own}, *suites_named))
+    every = [*own, *(row for row in beside if (row.suite, *row.name) not in taken)]
+    return own, sorted(every, key=lambda row: (*row.table, *row.name))
 
 
-def _tables(*folders: Path) -> Tables:
-    """Tables of latents from the first folder that has them, each read once."""
-    read: dict[str, pd.DataFrame | None] = {}
-
-    def table(record: Record) -> pd.DataFrame | None:
-        if record.score_id not in read:
-            paths = (path_of(folder, record).with_suffix(".parquet") for folder in folders)
-            found = next((path for path in paths if path.is_file()), None)
-            read[record.score_id] = _read(found) if found else None
-        return read[record.score_id]
-
-    return table
-
-
-def publish(store: Store, method: str, suite: str | None = None) -> list[Path]:
+def publish(store: Store, method: str, suite: str | None = None) -> Published:
     """Put a method's rows into the published results; see `publication.publish`."""
-    return publication.publish(store, RESULTS, method, suite, shipped, _tables(store.root / "records"))
+    return publication.publish(store, RESULTS, method, suite, shipped, families)
 
 
 @cache
-def shipped(name: str) -> dict[str, Any] | None:
-    """What the suite of this name in the repository says, None where there is none."""
-    return plan.content(suites.load(name)) if name in suites.names() else None
+def shipped(name: str, track: str) -> dict[str, Any] | None:
+    """What the suite of this name in the repository says to a track, None where there is none."""
+    return plan.content(suites.load(name), track_class(track)) if name in suites.names() else None
 
 
-def _read(path: Path) -> pd.DataFrame | None:
-    """A table of latents; one that cannot be read is left out and named."""
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError, ArrowException) as error:
-        log.warning("left out: %s is no table of latents: %s", path, str(error).splitlines()[0])
-        return None
+@cache
+def families(name: str, track: str) -> dict[str, str]:
+    """Names and ids of the families of metrics that the suite of this name in the repository asks of a track."""
+    return track_class(track).families(suites.load(name)) if name in suites.names() else {}
 
 
-def _all_joins(folder: Path) -> list[Join]:
-    return [join for path in sorted(folder.rglob("joins.json")) for join in read_joins(path)]
-
-
-def _key(entry: Record | Join) -> EntryKey:
-    return contents.key_of(entry), entry.where.method, entry.where.label
+def _remove_others(folder: Path, kept: set[str]) -> None:
+    """Pages of rows that are no longer there."""
+    for page in folder.glob("*/*.md"):
+        if str(page.relative_to(folder)).replace(os.sep, "/") not in kept:
+            page.unlink()

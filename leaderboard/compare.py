@@ -9,12 +9,13 @@ import pandas as pd
 
 from benchmark import registry
 from benchmark.errors import BadInput, unknown
-from benchmark.records import Record
-from benchmark.spec.variant import Variant
+from benchmark.metrics import family
+from benchmark.spec.variant import Variant, nulls_among
 from benchmark.stats.null_gap import Gap, gap
 from leaderboard import contents
 from leaderboard.contents import Shipped
-from leaderboard.standings import differences, long, per_replicate
+from leaderboard.rows import ResultRow
+from leaderboard.standings import differences, replicated
 
 
 class Difference(NamedTuple):
@@ -28,75 +29,80 @@ class Difference(NamedTuple):
 
 
 def compare(
-    records: Sequence[Record], suite: str, first: str, second: str, shipped: Shipped = lambda name: None
+    rows: Sequence[ResultRow], suite: str, first: str, second: str, shipped: Shipped = lambda name, track: None
 ) -> list[Difference]:
     """All metrics with a direction that both have; an entry is `method` or `method:settings`.
 
     Raises:
         BadInput: an entry that is not there, that is one of several, or that was run on a suite of another content.
     """
-    own = [record for record in records if record.where.suite == suite and record.status == "scored"]
-    frame = long(_of_one_content(own, suite, (first, second), shipped))
-    tables = [_tables(frame, suite, name) for name in (first, second)]
-    shared = [name for name in (*registry.METRICS, *registry.JOINS) if all(name in found for found in tables)]
-    return [_difference(metric, *(found[metric] for found in tables)) for metric in shared]
+    own = _of_one_content([row for row in rows if row.info.suite == suite], suite, (first, second), shipped)
+    means = [replicated(_entry(own, suite, name)) for name in (first, second)]
+    shared = [name for name in _compared() if all(name in found for found in means)]
+    return [_difference(metric, *(found[metric].unstack("variant") for found in means)) for metric in shared]
 
 
 def to_worst(metric: str, scores: pd.DataFrame) -> pd.Series:
     """Gap per replicate [replicate] to the null that trained beats least, from scores [replicate, variant]."""
-    gaps = [values for null, values in differences(metric, scores).items() if null in registry.NULLS and len(values)]
+    apart = differences(metric, scores)
+    gaps = [apart[null] for null in nulls_among(apart) if len(apart[null])]
     return min(gaps, key=lambda values: float(values.mean())) if gaps else pd.Series(dtype=float)
 
 
-def _of_one_content(records: Sequence[Record], suite: str, names: tuple[str, str], shipped: Shipped) -> list[Record]:
-    """Records of the first content of the suite that both entries were run on."""
-    by_key: dict[str, list[Record]] = {}
-    for record in records:
-        by_key.setdefault(contents.key_of(record), []).append(record)
+def _compared() -> list[str]:
+    """Metrics with a direction, but for those of a scorer under another judge."""
+    return [
+        name
+        for one in family.families()
+        for name, metric in one.metrics.items()
+        if metric.better is not None and name not in registry.LADDER
+    ]
+
+
+def _of_one_content(rows: Sequence[ResultRow], suite: str, names: tuple[str, str], shipped: Shipped) -> list[ResultRow]:
+    """Rows of the first content of the suite that both entries were run on."""
+    by_key: dict[str, list[ResultRow]] = {}
+    for row in rows:
+        by_key.setdefault(row.suite, []).append(row)
     having = [
-        [key for key in contents.ordered(records, shipped) if any(_is(name, record) for record in by_key[key])]
-        for name in names
+        [key for key in contents.ordered(rows, shipped) if any(_is(name, row) for row in by_key[key])] for name in names
     ]
     shared = [key for key in having[0] if key in having[1]]
     if shared:
         return by_key[shared[0]]
     if all(having):
-        said = contents.different(*(by_key[keys[0]][0].suite for keys in having))
+        said = contents.different(*(by_key[keys[0]][0].info.content for keys in having))
         raise BadInput(
             f"{names[0]} and {names[1]} were run on suites of different content under the name {suite}: "
             + "; ".join(said)
         )
-    return list(records)
+    return list(rows)
 
 
-def _is(name: str, record: Record) -> bool:
+def _is(name: str, row: ResultRow) -> bool:
     method, _, label = name.partition(":")
-    return record.where.method == method and label in ("", record.where.label)
+    return row.info.method == method and label in ("", row.info.label)
 
 
-def _difference(metric: str, first: pd.DataFrame, second: pd.DataFrame) -> Difference:
-    one, other = to_worst(metric, first), to_worst(metric, second)
-    d = (one - other).dropna().to_numpy()
-    return Difference(metric, float(one.mean()), float(other.mean()), gap(d), len(d))
-
-
-def _tables(frame: pd.DataFrame, suite: str, name: str) -> dict[str, pd.DataFrame]:
+def _entry(rows: Sequence[ResultRow], suite: str, name: str) -> ResultRow:
     method, _, label = name.partition(":")
-    part = frame[frame["method"] == method]
-    if part.empty:
-        raise unknown(f"method with records of suite {suite}", method, sorted(set(frame["method"])))
-    labels = sorted(set(part["label"]))
+    of_method = [row for row in rows if row.info.method == method]
+    if not of_method:
+        raise unknown(f"method with records of suite {suite}", method, sorted({row.info.method for row in rows}))
+    labels = sorted(row.info.label for row in of_method)
     if label and label not in labels:
         raise unknown(f"settings of {method} on suite {suite}", label, labels)
     if not label and len(labels) > 1:
         raise BadInput(
             f"{method} has several settings on suite {suite}: write {method}:{labels[0]} or another of {labels}"
         )
-    part = part[part["label"] == (label or labels[0])]
-    if any(Variant.parse(variant).draw is not None for variant in part["variant"].unique()):
+    chosen = next(row for row in of_method if row.info.label == (label or labels[0]))
+    if any(Variant.parse(variant).draw is not None for variant in chosen.scores.index.unique("variant")):
         raise BadInput(f"suite {suite} is in case mode, with one checkpoint: there are no replicates to compare over")
-    return {
-        metric: table
-        for (*_, metric), table in per_replicate(part).items()
-        if registry.HIGHER_IS_BETTER.get(metric) is not None and metric not in (*registry.JOINS, *registry.LADDER)
-    }
+    return chosen
+
+
+def _difference(metric: str, first: pd.DataFrame, second: pd.DataFrame) -> Difference:
+    one, other = to_worst(metric, first), to_worst(metric, second)
+    d = (one - other).dropna().to_numpy()
+    return Difference(metric, float(one.mean()), float(other.mean()), gap(d), len(d))

@@ -1,6 +1,6 @@
 """Suites by their content: rows of different content never share a table, whatever the suites are called. Pure.
 
-A key is `<name>@<hash of the content>`; what belongs to one suite on the board has one key.
+A key is `<name>@<hash of the content>`; what belongs to one suite and track on the board has one key.
 """
 
 from __future__ import annotations
@@ -8,23 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from benchmark.records import Join, Record
 from benchmark.spec.suite import differences
+from leaderboard.rows import ResultRow
 
-Shipped = Callable[[str], Mapping[str, Any] | None]
-ELSEWHERE = "the text or the weights differ, where both suites say the same"
+Shipped = Callable[[str, str], Mapping[str, Any] | None]
+"""What the suite of this name in the repository says to a track."""
+ELSEWHERE = "the text, the weights or the definition of the headline differ, where both suites say the same"
 
 
 class Heading(NamedTuple):
-    """What stands above the tables of a suite: its title, and how it differs from the suite of that name."""
+    """What stands above the tables of a suite: its title, how it differs from the suite of that name, and the folder of
+    its pages.
+    """
 
     title: str
     sentence: str | None
-
-
-def key_of(entry: Record | Join) -> str:
-    """The key of a record's suite."""
-    return f"{entry.where.suite}@{entry.suite_hash}"
+    folder: str
 
 
 def name_of(key: str) -> str:
@@ -32,34 +31,34 @@ def name_of(key: str) -> str:
     return key.partition("@")[0]
 
 
-def ordered(records: Iterable[Record], shipped: Shipped) -> list[str]:
-    """Keys by name; of one name first what the repository has under it, then what most records are of."""
+def ordered(rows: Iterable[ResultRow], shipped: Shipped) -> list[str]:
+    """Keys by name; of one name first what the repository has under it, then what most cells are of."""
     counts: dict[str, int] = {}
     ours: dict[str, bool] = {}
-    for record in records:
-        key = key_of(record)
-        counts[key] = counts.get(key, 0) + 1
-        if key not in ours:
-            ours[key] = record.suite == shipped(record.where.suite)
+    for row in rows:
+        counts[row.suite] = counts.get(row.suite, 0) + len(row.scores)
+        if row.suite not in ours:
+            ours[row.suite] = row.info.content == shipped(row.info.suite, row.info.track)
     return sorted(counts, key=lambda key: (name_of(key), not ours[key], -counts[key], key))
 
 
-def headings(records: Sequence[Record], shipped: Shipped) -> dict[str, Heading]:
+def headings(rows: Sequence[ResultRow], shipped: Shipped) -> dict[str, Heading]:
     """The heading of every key, in order."""
-    contents = {key_of(record): record.suite for record in records}
-    found: dict[str, Heading] = {}
-    first: dict[str, str] = {}
-    for key in ordered(records, shipped):
-        name = name_of(key)
-        known = first.setdefault(name, key)
-        reference = shipped(name) or contents[known]
-        if known == key and contents[key] == reference:
-            found[key] = Heading(f"## Suite `{name}`", None)
+    infos = {row.suite: row.info for row in rows}
+    made: dict[str, Heading] = {}
+    first: dict[tuple[str, str], str] = {}
+    for key in ordered(rows, shipped):
+        info = infos[key]
+        known = first.setdefault((info.suite, info.track), key)
+        reference = shipped(info.suite, info.track) or infos[known].content
+        if known == key and info.content == reference:
+            made[key] = Heading(f"## Suite `{info.suite}`", None, info.suite)
         else:
-            said = "; ".join(different(contents[key], reference))
-            sentence = f"Of another content than the suite `{name}`, and compared with none of its rows: {said}."
-            found[key] = Heading(f"## Suite `{name}`, content {key.partition('@')[2]}", sentence)
-    return found
+            said = "; ".join(different(info.content, reference))
+            sentence = f"Of another content than the suite `{info.suite}`, and compared with none of its rows: {said}."
+            content = key.partition("@")[2]
+            made[key] = Heading(f"## Suite `{info.suite}`, content {content}", sentence, f"{info.suite}-{content}")
+    return made
 
 
 def different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

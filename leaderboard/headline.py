@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmark import registry
-from benchmark.records import Record
+from benchmark.metrics import family
+from benchmark.spec.variant import nulls_among
 from benchmark.stats.case import CaseClaim
 from benchmark.stats.multiplicity import Rank, holm, ranks
-from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Gap, gap
+from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, two_sided
+from benchmark.tracks.contract import track_class
 from leaderboard import gates
 from leaderboard.compare import to_worst
 from leaderboard.gates import Gate
+from leaderboard.rows import ResultRow
 from leaderboard.standings import (
     Claim,
     Score,
@@ -24,16 +28,12 @@ from leaderboard.standings import (
     claim,
     differences,
     fewest_draws,
-    key_of,
-    long,
-    per_replicate,
+    replicated,
     scores,
 )
 
-HEADLINE = registry.HEADLINE
 REFERENCE = "topk_sae"
 PEAKS = ("worker_peak_bytes", "harness_peak_bytes")
-PLACE = ["variant", "replicate", "hookpoint", "method_seed"]
 
 
 class Decomposition(NamedTuple):
@@ -53,6 +53,8 @@ class Entry(NamedTuple):
 
     suite: str
     subject: str
+    track: str
+    headline: str
     method: str
     label: str
     scores: dict[str, Score]
@@ -68,85 +70,99 @@ class Entry(NamedTuple):
     peak_bytes: float | None
 
     @property
+    def name(self) -> tuple[str, str]:
+        """Method and settings."""
+        return self.method, self.label
+
+    @property
     def void(self) -> bool:
         """Whether a gate failed."""
         return any(gate.passed is False for gate in self.gates)
 
 
 class _Own(NamedTuple):
-    """What is known of one entry: scores per metric [replicate, variant], differences to the nulls, and its cells."""
+    """What is known of one entry: its row, its track's headline, and scores [replicate, variant] by metric."""
 
-    frames: dict[str, pd.DataFrame]
-    records: list[Record]
+    row: ResultRow
+    headline: str
+    tables: dict[str, pd.DataFrame]
+
+    def table(self, metric: str) -> pd.DataFrame:
+        """Scores [replicate, variant] of a metric, empty where there are none."""
+        return self.tables.get(metric, pd.DataFrame())
 
     @property
-    def headline(self) -> pd.DataFrame:
-        return self.frames.get(HEADLINE, pd.DataFrame())
+    def of_headline(self) -> pd.DataFrame:
+        return self.table(self.headline)
 
     @property
     def n_latents(self) -> float | None:
-        return next((record.counts.get("n_latents") for record in self.records), None)
+        counts = self.row.cells.get("count.n_latents", pd.Series(dtype=float)).dropna()
+        return float(counts.iloc[0]) if len(counts) else None
 
 
-def entries(records: Sequence[Record]) -> list[Entry]:
+def entries(rows: Sequence[ResultRow]) -> list[Entry]:
     """All entries, best first within a suite and subject: gates first, then the lower bound."""
-    scored = [record for record in records if record.status == "scored"]
-    frame = long(scored)
-    own: dict[tuple[str, ...], list[Record]] = {}
-    for record in scored:
-        own.setdefault(key_of(record), []).append(record)
-    frames: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}
-    for (*key, metric), table in per_replicate(frame).items():
-        frames.setdefault(tuple(key), {})[metric] = table
-    found = {key: _Own(scored, own[key]) for key, scored in frames.items() if HEADLINE in scored}
+    own: dict[tuple[str, ...], _Own] = {}
+    for row in rows:
+        headline = track_class(row.info.track).headline
+        if headline in row.scores:
+            read = [headline, registry.beside(headline, "shuffled"), *gates.FIDELITY]
+            means = replicated(row, metrics=read)
+            tables = {str(name): pd.DataFrame(means[name].unstack("variant")) for name in means}
+            own[*row.table, *row.name] = _Own(row, headline, tables)
     listed: list[Entry] = []
-    for _, group in itertools.groupby(found, key=lambda key: key[:2]):
-        listed += _ranked([_entry(key, found) for key in group], found)
+    for _, group in itertools.groupby(sorted(own), key=lambda key: key[:2]):
+        listed += _ranked([_entry(key, own) for key in group], own)
     return listed
 
 
-def pairwise(first: pd.DataFrame, second: pd.DataFrame) -> Gap | None:
-    """First minus second worst-null gap over shared replicates, from headline scores [replicate, variant]; each entry
-    is taken against its own worst null.
-    """
-    return gap((to_worst(HEADLINE, first) - to_worst(HEADLINE, second)).dropna().to_numpy())
-
-
-def _entry(key: tuple[str, ...], found: Mapping[tuple[str, ...], _Own]) -> Entry:
-    own = found[key]
-    table, reference = own.headline, _reference(key, found)
-    said = claim(HEADLINE, table)
-    control = {
-        judge or "suite's judge": _control(own, registry.beside(HEADLINE, judge) if judge else HEADLINE)
-        for judge in ("", "shuffled")
-    }
-    reference_frames = reference.frames if reference else None
-    passed = (
-        gates.assay(differences(HEADLINE, table).get(registry.CONTROL, pd.Series(dtype=float)).to_numpy()),
-        gates.leak(control),
-        gates.parity(own.frames, reference_frames),
-        gates.coverage(_cells(own), delta=registry.delta(HEADLINE)),
-        gates.floor(own.frames, reference_frames),
-        gates.one_setting({record.settings_hash for record in own.records}),
-    )
+def _entry(key: tuple[str, ...], own: Mapping[tuple[str, ...], _Own]) -> Entry:
+    mine = own[key]
+    table, reference = mine.of_headline, _reference(key, own)
+    said = claim(mine.headline, table)
     suite, subject, method, label = key
     return Entry(
         suite,
         subject,
+        mine.row.info.track,
+        mine.headline,
         method,
         label,
         scores=scores(table),
         claim=said,
-        case=case(HEADLINE, table),
+        case=case(mine.headline, table),
         draws=fewest_draws(table),
-        gates=passed,
+        gates=_gates(mine, reference),
         p_holm=None,
         rank=None,
         pairing=_pairing(table, said),
-        decomposition=_decomposition(table, said, reference) if reference is not own else None,
-        seconds=_over(np.mean, [_cost(record, "fit_seconds", "score_seconds").sum() for record in own.records]),
-        peak_bytes=_over(np.max, [value for record in own.records for value in _cost(record, *PEAKS)]),
+        decomposition=_decomposition(table, said, reference) if reference is not mine else None,
+        seconds=_seconds(mine.row),
+        peak_bytes=_peak(mine.row),
     )
+
+
+def _gates(mine: _Own, reference: _Own | None) -> tuple[Gate, ...]:
+    """The gates that the track names, in its order."""
+    table, headline = mine.of_headline, mine.headline
+    frames, theirs = mine.table, reference.table if reference else None
+    known: dict[str, Callable[[], Gate]] = {
+        "assay": lambda: gates.assay(
+            differences(headline, table).get(registry.CONTROL, pd.Series(dtype=float)).to_numpy()
+        ),
+        "leak": lambda: gates.leak(
+            {
+                judge or "suite's judge": _control(mine.table(registry.beside(headline, judge) if judge else headline))
+                for judge in ("", "shuffled")
+            }
+        ),
+        "parity": lambda: gates.parity(frames, theirs, nulls_among(map(str, table))),
+        "coverage": lambda: gates.coverage(_cells(mine), delta=family.delta(headline)),
+        "floor": lambda: gates.floor(frames, theirs),
+        "one_setting": lambda: gates.one_setting(set(mine.row.cells["definition"])),
+    }
+    return tuple(known[name]() for name in track_class(mine.row.info.track).gates)
 
 
 def _ranked(group: list[Entry], found: Mapping[tuple[str, ...], _Own]) -> list[Entry]:
@@ -163,17 +179,19 @@ def _ranked(group: list[Entry], found: Mapping[tuple[str, ...], _Own]) -> list[E
     )
 
 
-def _ranks(group: list[Entry], found: Mapping[tuple[str, ...], _Own]) -> list[Rank]:
-    n = len(group)
-    tables = [found[entry.suite, entry.subject, entry.method, entry.label].headline for entry in group]
-    pairs = list(itertools.combinations(range(n), 2))
-    compared = [pairwise(tables[one], tables[other]) for one, other in pairs]
-    two_sided = np.array([2 * min(result.p, 1 - result.p) if result else 1.0 for result in compared])
-    p = holm(two_sided) if pairs else two_sided
-    better = np.zeros((n, n), bool)
-    for (one, other), result, adjusted in zip(pairs, compared, p, strict=True):
-        if result and adjusted < ALPHA:
-            better[(one, other) if result.mean > 0 else (other, one)] = True
+def _ranks(group: list[Entry], own: Mapping[tuple[str, ...], _Own]) -> list[Rank]:
+    """Ranks from paired differences of gaps, each against its own worst null, on the replicates that both have."""
+    if len(group) < 2:
+        return ranks(np.zeros((len(group), len(group)), bool))
+    tables = [own[entry.suite, entry.subject, entry.method, entry.label].of_headline for entry in group]
+    gaps = pd.concat([to_worst(entry.headline, table) for entry, table in zip(group, tables, strict=True)], axis=1)
+    pairs = np.array(list(itertools.combinations(range(len(group)), 2)), dtype=int).reshape(-1, 2)
+    values = gaps.to_numpy(float)
+    means, p = two_sided(values[:, pairs[:, 0]] - values[:, pairs[:, 1]])
+    better = np.zeros((len(group), len(group)), bool)
+    for (one, other), mean, adjusted in zip(pairs, means, holm(p) if len(pairs) else p, strict=True):
+        if adjusted < ALPHA:
+            better[(one, other) if mean > 0 else (other, one)] = True
     return ranks(better)
 
 
@@ -190,9 +208,9 @@ def _reference(key: tuple[str, ...], found: Mapping[tuple[str, ...], _Own]) -> _
 
 
 def _decomposition(table: pd.DataFrame, said: Claim | None, reference: _Own | None) -> Decomposition | None:
-    if said is None or reference is None or said.worst.null not in reference.headline:
+    if said is None or reference is None or said.worst.null not in reference.of_headline:
         return None
-    theirs, null = reference.headline, said.worst.null
+    theirs, null = reference.of_headline, said.worst.null
     return Decomposition(
         float(table["trained"].mean() - theirs["trained"].mean()), float(theirs[null].mean() - table[null].mean())
     )
@@ -208,38 +226,37 @@ def _pairing(table: pd.DataFrame, said: Claim | None) -> float | None:
     return float(np.corrcoef(pair.to_numpy().T)[0, 1])
 
 
-def _cells(own: _Own) -> pd.DataFrame:
-    lines = [
-        {place: getattr(record.where, place) for place in PLACE}
-        | {
-            "value": record.metrics[HEADLINE].value,
-            "q": record.counts["eligible_drawn"] / max(record.counts["drawn"], 1.0),
-        }
-        for record in own.records
-        if HEADLINE in record.metrics and {"eligible_drawn", "drawn"} <= record.counts.keys()
-    ]
-    return pd.DataFrame(lines, columns=[*PLACE, "value", "q"]).set_index(PLACE).sort_index()
+def _cells(mine: _Own) -> pd.DataFrame:
+    cells, scored = mine.row.cells, mine.row.scores
+    if not {"count.eligible_drawn", "count.drawn"} <= set(cells):
+        return pd.DataFrame(columns=["value", "q"], index=scored.index[:0])
+    q = cells["count.eligible_drawn"] / cells["count.drawn"].clip(lower=1.0)
+    return pd.DataFrame({"value": scored[mine.headline], "q": q}).dropna(subset="q")
 
 
-def _control(own: _Own, metric: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    table = own.frames.get(metric, pd.DataFrame())
+def _control(table: pd.DataFrame) -> NDArray[np.float64]:
     return table[registry.CONTROL].dropna().to_numpy() if registry.CONTROL in table else np.zeros(0)
 
 
-def _cost(record: Record, *names: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.array([record.cost.get(name, np.nan) for name in names])
+def _cost(row: ResultRow, *names: str) -> pd.DataFrame:
+    """What cells cost [cell, name], NaN where it is not known."""
+    return row.cells.reindex(columns=[f"cost.{name}" for name in names]).astype(float)
 
 
-def _over(how: Callable[..., Any], values: Sequence[float]) -> float | None:
-    """A figure of what is known; None where nothing is."""
-    known = [value for value in values if not np.isnan(value)]
-    return float(how(known)) if known else None
+def _seconds(row: ResultRow) -> float | None:
+    known = _cost(row, "fit_seconds", "score_seconds").sum(axis=1, skipna=False).dropna()
+    return float(known.mean()) if len(known) else None
+
+
+def _peak(row: ResultRow) -> float | None:
+    known = _cost(row, *PEAKS).to_numpy()
+    return None if np.isnan(known).all() else float(np.nanmax(known))
 
 
 def _p(entry: Entry) -> float:
-    found = entry.case or (entry.claim and entry.claim.worst)
-    assert found is not None
-    return found.p
+    evidence = entry.case or (entry.claim and entry.claim.worst)
+    assert evidence is not None
+    return evidence.p
 
 
 def _claims_nothing(entry: Entry) -> bool:

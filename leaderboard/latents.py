@@ -1,30 +1,48 @@
-"""What a record says of single latents: explanation, scores and top contexts, from its tables."""
+"""What is known of the latents of one cell, own or published: explanation, scores and top contexts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmark.errors import BadInput
-from benchmark.records import Record, read
+from benchmark.metrics import family
+from benchmark.records import MetricValue, Record, Where
+from benchmark.store import read, readable
+from leaderboard import publication, results
+from leaderboard.rows import PLACE, ResultRow
 
 SCORE_ID = re.compile("[0-9a-f]{16}")
 MARKED = re.compile(r"<<(.*?)>>", re.DOTALL)
+SCORERS = ("detection@1", "fuzzing@1", "fuzzing-token-matched@1")
+
+
+class FoundCell(NamedTuple):
+    """A cell by name: its record, the other records of its row, its drawn latents, and their strongest contexts with
+    the active tokens between << and >>. Of a published cell the words and contexts stand elsewhere: `note` says
+    where, as long as they are not at hand.
+    """
+
+    record: Record
+    others: list[Record]
+    latents: Callable[[], pd.DataFrame]
+    contexts: Callable[[], pd.DataFrame]
+    note: str
 
 
 class Latent(NamedTuple):
-    """One latent: its line of the table, and its strongest contexts with the active tokens between << and >>."""
+    """One latent: its line of the table, and its strongest contexts."""
 
     line: pd.Series
     contexts: pd.DataFrame
 
 
-def find(name: str, folders: Sequence[Path]) -> Path:
-    """A record by its path, or by the beginning of its score id below one of `folders`.
+def find(name: str, runs: Path, published: Path) -> FoundCell:
+    """A cell by the path of its record, or by the beginning of its score id among own or published ones.
 
     Raises:
         BadInput: no such record, or several.
@@ -32,40 +50,132 @@ def find(name: str, folders: Sequence[Path]) -> Path:
     if name.endswith(".json"):
         if not Path(name).is_file():
             raise BadInput(f"record {name} does not exist")
-        return Path(name)
-    paths = (path for folder in folders for path in sorted(folder.rglob("*.json")))
-    found = {path.stem: path for path in paths if SCORE_ID.fullmatch(path.stem) and path.stem.startswith(name)}
-    if len(found) != 1:
-        raise BadInput(f"{len(found) or 'no'} records begin with {name!r}: give a path, or a whole score id")
-    return next(iter(found.values()))
+        return _own(Path(name))
+    paths = {path.stem: path for path in sorted((runs / "records").rglob("*.json")) if SCORE_ID.fullmatch(path.stem)}
+    own = [path for stem, path in paths.items() if stem.startswith(name)]
+    if len(own) == 1:
+        return _own(own[0])
+    ids = {
+        score_id: (row, place)
+        for row in (results.rows(published) if not own else [])
+        for place, score_id in row.cells["score_id"].items()
+        if score_id.startswith(name)
+    }
+    if len(own) + len(ids) != 1:
+        number = len(own) + len(ids)
+        raise BadInput(f"{number or 'no'} records begin with {name!r}: give a path, or a whole score id")
+    ((row, place),) = ids.values()
+    return _published(row, as_place(place), runs / "details")
 
 
-def table(path: Path) -> tuple[Record, pd.DataFrame]:
-    """A record and its drawn latents, the best first."""
-    record, latents = read(path), path.with_suffix(".parquet")
-    if not latents.is_file():
-        raise BadInput(f"{latents.name} is missing beside {path}: run the cell again")
-    frame = pd.read_parquet(latents)
+def table(cell: FoundCell) -> pd.DataFrame:
+    """The drawn latents of a cell, the best first."""
+    frame = cell.latents()
     if "explanation" not in frame:
-        raise BadInput(f"{path.name} holds no explanations: its suite asked for none, or it is of an earlier version")
+        raise BadInput("the record holds no explanations: its suite asked for none, or it is of an earlier version")
     frame["explanation"] = frame["explanation"].fillna("")
     best = scorers(frame)[-1:]
-    return record, frame.sort_values(best, ascending=False, kind="stable", na_position="last") if best else frame
+    return frame.sort_values(best, ascending=False, kind="stable", na_position="last") if best else frame
 
 
 def scorers(frame: pd.DataFrame) -> list[str]:
     """Scorers that a table of latents has scores of."""
-    return [name for name in ("detection@1", "fuzzing@1", "fuzzing-token-matched@1") if name in frame]
+    return [name for name in SCORERS if name in frame]
 
 
-def one(path: Path, latent: int) -> tuple[Record, Latent]:
-    """A record and one of its drawn latents."""
-    record, frame = table(path)
+def one(cell: FoundCell, latent: int) -> Latent:
+    """One of the drawn latents of a cell."""
+    frame = table(cell)
     chosen = frame[frame["latent"] == latent]
     if chosen.empty:
         drawn = ", ".join(map(str, sorted(frame["latent"])[:8]))
-        raise BadInput(
-            f"latent {latent} was not drawn in {path.stem}: drawn are {drawn}, …; leave --latent out for all"
-        )
-    contexts = pd.read_parquet(path.with_suffix(".contexts.parquet"))
-    return record, Latent(chosen.iloc[0], contexts[contexts["row"] == chosen.index[0]])
+        raise BadInput(f"latent {latent} was not drawn there: drawn are {drawn}, …; leave --latent out for all")
+    contexts = cell.contexts()
+    return Latent(chosen.iloc[0], contexts[contexts["row"] == chosen.index[0]])
+
+
+def record_of(row: ResultRow, place: tuple[str, int, str, int]) -> Record:
+    """A published cell as a record, with the values that its files have."""
+    info, values = row.info, row.scores.xs(place)
+    cell: dict[str, Any] = {str(name): value for name, value in row.cells.xs(place).items()}
+    made = info.machines[int(cell["machine"])]
+    why = {one.metric: one.reason for one in info.undefined if "/".join(map(str, place)) in one.cells}
+    where = dict(zip(PLACE, place, strict=True))
+
+    def part(name: str) -> dict[str, float]:
+        own = {
+            str(key).removeprefix(f"{name}."): value for key, value in cell.items() if str(key).startswith(f"{name}.")
+        }
+        return {key: float(value) for key, value in own.items() if pd.notna(value) and not isinstance(value, str)}
+
+    return Record(
+        where=Where(
+            suite=info.suite, track=info.track, method=info.method, label=info.label, subject=info.subject,
+            source=info.sources[place[1]], revision=info.revision, **where,
+        ),
+        status="scored",
+        fit_id=cell["fit_id"],
+        score_id=cell["score_id"],
+        suite_hash=info.suite_hash,
+        settings_hash=cell["settings_hash"],
+        settings=info.settings,
+        suite=info.content,
+        families=info.families,
+        metrics={
+            str(name): MetricValue(value=None, reason=why.get(str(name), "no reason given"))
+            if pd.isna(value) else MetricValue(value=float(value))
+            for name, value in values.items() if (one := family.family_of(str(name))) is None or not one.compares
+        },
+        counts=part("count"),
+        seeds={name: int(cell[f"seed.{name}"]) for name in ("fit", "stream") if f"seed.{name}" in cell},
+        hashes=info.hashes | {name: cell[name] for name in ("checkpoint", "weights") if pd.notna(cell[name])},
+        versions=made.versions,
+        hardware=made.hardware,
+        cost=part("cost"),
+        isolation=made.isolation,
+    )  # fmt: skip
+
+
+def as_place(index: Hashable) -> tuple[str, int, str, int]:
+    """An entry of a row's index."""
+    assert isinstance(index, tuple)
+    variant, replicate, place, seed = index
+    return str(variant), int(replicate), str(place), int(seed)
+
+
+def _own(path: Path) -> FoundCell:
+    record, others = read(path), readable(sorted(path.parent.glob(f"{'?' * 16}.json")))
+
+    def latents() -> pd.DataFrame:
+        if not path.with_suffix(".parquet").is_file():
+            raise BadInput(f"{path.with_suffix('.parquet').name} is missing beside {path}: run the cell again")
+        return pd.read_parquet(path.with_suffix(".parquet"))
+
+    return FoundCell(record, others, latents, lambda: pd.read_parquet(path.with_suffix(".contexts.parquet")), "")
+
+
+def _published(row: ResultRow, place: tuple[str, int, str, int], details: Path) -> FoundCell:
+    elsewhere = publication.details_of(row, details)
+
+    def part(name: str) -> pd.DataFrame:
+        every = pd.read_parquet(elsewhere) if elsewhere else pd.DataFrame(columns=[*PLACE, "table"])
+        own = every[(every["table"] == name) & (pd.MultiIndex.from_frame(every[PLACE]) == place)]
+        return own.dropna(axis=1, how="all").reset_index(drop=True)
+
+    def latents() -> pd.DataFrame:
+        every = row.samples()
+        own = every[pd.MultiIndex.from_frame(every[PLACE]) == place].reset_index(drop=True)
+        told = part("explanations")
+        if "explanation" not in told:
+            return own.assign(explanation="") if "explained" in own else own
+        return told[["latent", "explanation"]].merge(own, on="latent", how="left", validate="1:1")
+
+    def contexts() -> pd.DataFrame:
+        return part("contexts").reindex(columns=["row", "rank", "block", "start", "activation", "text"])
+
+    note = ""
+    if elsewhere is None:
+        name = f"{row.info.details.get('sha256', '')}.parquet"
+        note = f"explanations and contexts are in {name}, published beside the results: put it into {details}"
+    others = [record_of(row, as_place(other)) for other in row.cells.index]
+    return FoundCell(record_of(row, place), others, latents, contexts, note)

@@ -1,84 +1,75 @@
-"""The headline's gap by layer, as a simultaneous band, and the effect size over latents within layers. Pure."""
+"""The headline's gap by place, as a simultaneous band, and the effect size over latents within places. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmark import registry
-from benchmark.records import Record
+from benchmark.spec.variant import nulls_among
 from benchmark.stats.effect import superiority
 from benchmark.stats.multiplicity import band
 from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL, Gap, constant, gap
-from leaderboard.resolved import Tables, asked
-from leaderboard.standings import differences, key_of, long, natural, per_replicate
+from benchmark.tracks.contract import track_class
+from leaderboard.resolved import asked
+from leaderboard.rows import ResultRow
+from leaderboard.standings import differences, natural, replicated
 
-HEADLINE = registry.HEADLINE
 Stratum = tuple[int, int, str]
-LatentScores = dict[str, dict[Stratum, NDArray[np.float64]]]
+LatentScores = Mapping[str, Mapping[Stratum, NDArray[np.float64]]]
 
 
 class Layers(NamedTuple):
-    """Trained against one null: mean gap per hookpoint with its simultaneous band (95 %, all hookpoints at once), over
+    """Trained against one null: mean gap per place with its simultaneous band (95 %, all places at once), over
     replicates that have all of them, and the probability that a latent of trained scores above one of the null, within
-    replicate and hookpoint, with its t interval over replicates. Band and effect are None where there is none.
+    replicate and place, with its t interval over replicates. Band and effect are None where there is none.
     """
 
-    suite: str
-    subject: str
     method: str
     label: str
     null: str
-    hookpoints: tuple[str, ...]
+    places: tuple[str, ...]
     gaps: NDArray[np.float64]
     band: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     superiority: Gap | None
 
 
-def layers(records: Sequence[Record], tables: Tables) -> list[Layers]:
-    """Of every entry and null with paired replicates."""
-    scored = [record for record in records if record.status == "scored" and HEADLINE in record.metrics]
-    frame, latents = long(scored), _latents(scored, tables)
-    entries: dict[tuple[str, str, str, str], dict[str, dict[str, pd.Series]]] = {}
-    for hookpoint, lines in frame[frame["metric"] == HEADLINE].groupby("hookpoint"):
-        for (suite, subject, method, label, _), table in per_replicate(lines).items():
-            entry = entries.setdefault((suite, subject, method, label), {})
-            entry[str(hookpoint)] = differences(HEADLINE, table)
-    found = []
-    for place, by_hookpoint in sorted(entries.items()):
-        own = latents.get(place, {})
-        names = tuple(sorted(by_hookpoint, key=natural))
-        for null in registry.NULLS:
-            if all(null in by_hookpoint[name] for name in names):
-                d = pd.concat([by_hookpoint[name][null] for name in names], axis=1).dropna().to_numpy(float)
-                if len(d):
-                    spread = len(d) >= FEWEST_FOR_INTERVAL and not any(map(constant, d.T))
-                    around = band(d) if spread else None
-                    effect = gap(_superior(own.get("trained", {}), own.get(null, {})))
-                    found.append(Layers(*place, null, names, d.mean(axis=0), around, effect))
-    return found
+def layers(row: ResultRow) -> list[Layers]:
+    """Of every null with paired replicates."""
+    headline = track_class(row.info.track).headline
+    if headline not in row.scores:
+        return []
+    places = sorted(row.scores.index.unique("place"), key=natural)
+    apart = {place: differences(headline, replicated(row, place)[headline].unstack("variant")) for place in places}
+    latents, made = _latents(asked(row)), []
+    for null in nulls_among(row.scores.index.unique("variant")):
+        if all(null in apart[place] for place in places):
+            d = pd.concat([apart[place][null] for place in places], axis=1).dropna().to_numpy(float)
+            if len(d):
+                spread = len(d) >= FEWEST_FOR_INTERVAL and not any(map(constant, d.T))
+                effect = gap(_superior(latents.get("trained", {}), latents.get(null, {})))
+                around = band(d) if spread else None
+                made.append(Layers(*row.name, null, tuple(places), d.mean(axis=0), around, effect))
+    return made
 
 
 def _superior(
     trained: Mapping[Stratum, NDArray[np.float64]], null: Mapping[Stratum, NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """Probability of superiority [replicate], averaged over the hookpoints and method seeds that both sides have."""
+    """Probability of superiority [replicate], averaged over the places and method seeds that both sides have."""
     pairs: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
     for stratum in sorted(trained.keys() & null.keys()):
         pairs.setdefault(stratum[0], []).append((trained[stratum], null[stratum]))
     return np.array([superiority(strata) for strata in pairs.values()])
 
 
-def _latents(records: Sequence[Record], tables: Tables) -> dict[tuple[str, str, str, str], LatentScores]:
-    """Headline scores of latents [latent] by entry, variant and stratum; chance where a latent could not be asked."""
-    found: dict[tuple[str, str, str, str], LatentScores] = {}
-    for record, table in asked(records, tables):
-        if len(table):
-            where, own = record.where, found.setdefault(key_of(record), {})
-            stratum = where.replicate, where.method_seed, where.hookpoint
-            own.setdefault(where.variant, {})[stratum] = table[HEADLINE].to_numpy(float)
-    return found
+def _latents(latents: pd.DataFrame) -> LatentScores:
+    """Headline scores of latents [latent] by variant and stratum."""
+    strata: dict[str, dict[Stratum, NDArray[np.float64]]] = {}
+    for key, part in latents.groupby(["variant", "replicate", "method_seed", "place"]):
+        variant, replicate, seed, place = cast("tuple[str, int, int, str]", key)
+        strata.setdefault(variant, {})[int(replicate), int(seed), place] = part["score"].to_numpy(float)
+    return strata

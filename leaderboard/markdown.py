@@ -5,60 +5,29 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import pandas as pd
 
-from benchmark import registry
+from benchmark.metrics import family
 from benchmark.stats.case import CaseClaim
-from leaderboard.contents import Heading, name_of
 from leaderboard.standings import ALL, BoardRow, Score
 
 CONDITIONAL = "conditional on this checkpoint"
-SuitePlace = tuple[str, str]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-INTRODUCTION = """\
-How each method scores on a trained network, on the same network with training destroyed (the nulls), and on the
-control. Scores are means over hookpoints and method seeds, then mean ± standard deviation over replicates (training
-seeds). Gaps are trained minus null, paired by replicate, positive when trained is better, with a 95 % t interval over
-replicates from three on. *Worst* is the null that trained beats least, with the one-sided 95 % bound of all nulls at
-once; *verdict*, from five replicates on, is the first that holds of reversed, equivalent to the null, beats the null,
-and inconclusive; differences without any spread support none. The smallest difference that matters is .02, .04 for
-lifts, .05 for nats and causal effect. *Ratio* is the worst null's gap over the control's, with Fieller's interval,
-where chance is what the control scores.
-A subject with one training seed is held against many draws of each null (case mode): scores of nulls are then over
-draws, *p* is Crawford and Howell's and *rank p* the Monte-Carlo one, the largest over nulls, and what they say is
-conditional on that checkpoint. Metrics without a direction, and those that compare replicates, carry no verdict. Rows
-of single hookpoints are exploratory; ranks are claimed in the headline table alone. *n/a* is undefined; the reason
-stands below its table."""
 
 
-def render(
-    rows: Sequence[BoardRow],
-    top: Mapping[SuitePlace, Sequence[str]] = MappingProxyType({}),
-    headings: Mapping[str, Heading] = MappingProxyType({}),
-) -> str:
-    """The whole board; the same rows give the same bytes. `top` has the first tables of each suite and subject,
-    `headings` what stands above each suite, in the order of the board.
-    """
-    parts = ["# NullGap leaderboard", INTRODUCTION]
-    if not rows:
-        parts.append("No records yet.")
-    order = {key: number for number, key in enumerate(headings)}
-    in_order = sorted(rows, key=lambda row: (order.get(row.suite, len(order)), row.suite, row.subject))
-    for suite, members in itertools.groupby(in_order, key=lambda row: (row.suite, row.subject)):
-        heading = headings.get(suite[0], Heading(f"## Suite `{name_of(suite[0])}`", None))
-        parts += [f"{heading.title}, subject {plain(suite[1])}"]
-        parts += [plain(heading.sentence)] if heading.sentence else []
-        parts += top.get(suite, ())
-        by_metric = sorted(members, key=lambda row: place(row.metric))
-        for metric, entries in itertools.groupby(by_metric, key=lambda row: row.metric):
-            parts += [f"### {metric} ({_direction(metric)})", *_metric(list(entries))]
-    return "\n\n".join(parts) + "\n"
+def metrics(rows: Sequence[BoardRow]) -> list[str]:
+    """Every metric of some rows: its scores, gaps and claim over all places, and at each; rows are in order."""
+    parts = []
+    for name, members in itertools.groupby(rows, key=lambda row: row.metric):
+        parts += [f"### {plain(name)} ({direction(name)})", *_metric(list(members))]
+    return parts
 
 
 def _metric(rows: list[BoardRow]) -> list[str]:
-    parts = [table([_line(row) for row in rows])]
+    known = family.metric(rows[0].metric)
+    parts = [f"{known.says}, in {known.unit}."] if known else []
+    parts.append(table([_line(row) for row in rows]))
     reasons = sorted({reason for row in rows for reason in row.reasons})
     if reasons:
         shown = "; ".join(map(plain, reasons[:3])) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
@@ -79,7 +48,7 @@ def plain(text: str) -> str:
 
 
 def _line(row: BoardRow) -> dict[str, str]:
-    line = {"method": row.method, "settings": row.label, "hookpoint": "mean" if row.hookpoint == ALL else row.hookpoint}
+    line = {"settings": row.label, "place": "mean" if row.place == ALL else row.place}
     most = 0 if row.draws is not None else max((score.replicates for score in row.scores.values()), default=0)
     line |= {variant: text(score, of=most) for variant, score in row.scores.items()}
     known = row.claim.gaps if row.claim else {}
@@ -136,18 +105,7 @@ def interval(value: float, bounds: tuple[float, float]) -> str:
     return f"{value:+.4f} [{bounds[0]:+.4f}, {bounds[1]:+.4f}]"
 
 
-def _direction(metric: str) -> str:
-    known = registry.HIGHER_IS_BETTER.get(metric)
-    return (
-        "no direction: gaps are plain differences"
-        if known is None
-        else "higher is better"
-        if known
-        else "lower is better"
-    )
-
-
-def place(metric: str) -> int:
-    """Where a metric stands on the board."""
-    names = [*registry.METRICS, *registry.JOINS]
-    return names.index(metric) if metric in names else len(names)
+def direction(metric: str) -> str:
+    """Which way is better, in words."""
+    known = family.metric(metric)
+    return f"{known.better} is better" if known and known.better else "no direction: gaps are plain differences"

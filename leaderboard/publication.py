@@ -4,42 +4,41 @@ themselves.
 
 from __future__ import annotations
 
-import itertools
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark import registry
+import pandas as pd
+
 from benchmark.errors import BadInput
-from benchmark.records import TABLES, Join, Record, Store, path_of, read_all, read_joins, write_joins
-from benchmark.spec.variant import Variant
+from benchmark.metrics import family
+from benchmark.records import Record
+from benchmark.store import TABLES, Store, temporary_of
+from leaderboard import results
 from leaderboard.agreement import disagreements
 from leaderboard.contents import Shipped, different
-from leaderboard.resolved import Tables
+from leaderboard.rows import PLACE, CellPlace, ResultRow, of_records, place_of, wanted
 
-SUFFIXES = (".json", ".parquet", *(f".{name}.parquet" for name in TABLES))
 NAMED = 3
+TOLD = ("latent", "explanation", "explanation_paper", "examples")
 
 
-class CellPlace(NamedTuple):
-    """Where a cell stands in its row."""
+class Published(NamedTuple):
+    """Files of the rows, and of the details that stand elsewhere."""
 
-    variant: str
-    replicate: int
-    hookpoint: str
-    method_seed: int
+    files: list[Path]
+    details: list[Path]
 
-    def __str__(self) -> str:
-        return f"{self.variant} of replicate {self.replicate} at {self.hookpoint} (method seed {self.method_seed})"
+
+Families = Callable[[str, str], Mapping[str, str]]
+"""Names and ids of the families that the repository's suite of a name asks of a track; none where there is no suite."""
 
 
 def publish(
-    store: Store, results: Path, method: str, suite: str | None, shipped: Shipped, tables: Tables
-) -> list[Path]:
-    """Copy a method's rows, as they were last run, to the results; earlier published cells of a row give way.
-
-    Returns the files written, none when the store has no records of the method.
+    store: Store, root: Path, method: str, suite: str | None, shipped: Shipped, families: Families
+) -> Published:
+    """Put a method's rows, as they were last run, into the results, in place of what was published of them, and their
+    details below the store. Nothing is written where the store has no records of the method.
 
     Raises:
         BadInput: a row that is not whole, not of the repository's suite, or does not agree with itself: nothing is
@@ -47,33 +46,29 @@ def publish(
     """
     records, joins = store.selected()
     records = [one for one in records if one.where.method == method and suite in (None, one.where.suite)]
-    rows: dict[tuple[str, str, str], list[Record]] = {}
+    by_row: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        rows.setdefault(row_of(record), []).append(record)
-    for members in rows.values():
-        check(members, shipped(members[0].where.suite), tables)
-    for record in read_all(results):
-        if row_of(record) in rows:
-            for suffix in SUFFIXES:
-                path_of(results, record).with_suffix(suffix).unlink(missing_ok=True)
-    written = []
-    for record, suffix in itertools.product(records, SUFFIXES):
-        source = path_of(store.root / "records", record).with_suffix(suffix)
-        if source.is_file():
-            target = path_of(results, record).with_suffix(suffix)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-            written.append(target)
-    for name in sorted({record.where.suite for record in records}):
-        path = results / name / method / "joins.json"
-        kept = [join for join in read_joins(path) if row_of(join) not in rows]
-        write_joins(path, kept + [join for join in joins if row_of(join) in rows and join.where.suite == name])
-        written.append(path)
-    return written
+        by_row.setdefault((record.where.suite, record.where.label), []).append(record)
+    for members in by_row.values():
+        where = members[0].where
+        check(members, shipped(where.suite, where.track), families(where.suite, where.track), store)
+    contents, kept = {}, {}
+    for members in by_row.values():
+        (row,) = of_records(members, joins, store.latents)
+        data, sha256 = results.details(_details(members, store))
+        kept[store.root / "details" / f"{sha256}.parquet"] = data
+        named = row.info.model_copy(update={"details": {"sha256": sha256, "bytes": str(len(data))}})
+        contents[results.folder_of(root, named)] = results.content(row._replace(info=named))
+    results.check_sizes(contents)
+    for path, data in kept.items():
+        path.parent.mkdir(exist_ok=True)
+        temporary_of(path).write_bytes(data)
+        temporary_of(path).rename(path)
+    return Published([path for folder, data in contents.items() for path in results.write(folder, data)], list(kept))
 
 
-def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, tables: Tables) -> None:
-    """Refuse a row that cannot be published.
+def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, families: Mapping[str, str], store: Store) -> None:
+    """Refuse a row that cannot be published, of a suite that says `shipped` and asks for `families` in the repository.
 
     Raises:
         BadInput: says what is missing, what differs, or what does not agree.
@@ -85,7 +80,7 @@ def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, tables: Tabl
     if shipped is not None and {**first.suite, "judge": ""} != {**shipped, "judge": ""}:
         said = "; ".join(different(first.suite, shipped))
         raise BadInput(f"{which}: that suite is not the repository's ({said}): give yours a name of its own")
-    present = {place_of(record) for record in row if record.status == "scored"}
+    present = {CellPlace(*place_of(record)) for record in row if record.status == "scored"}
     try:
         missing = sorted(wanted(first.suite) - present)
     except (KeyError, TypeError, ValueError) as error:
@@ -95,28 +90,42 @@ def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, tables: Tabl
             f"{which} lacks {len(missing)} of {len(missing) + len(present)} cells, such as "
             f"{'; '.join(map(str, missing[:NAMED]))}: run the suite to its end, then publish"
         )
+    another_judge = shipped is not None and first.suite["judge"] != shipped["judge"]
     for record in row:
-        if wrong := disagreements(record, tables(record)):
+        own = {name: one for name, one in families.items() if not (another_judge and _asks_a_judge(name))}
+        lacking = [name for name, one in own.items() if record.families.get(name) != one]
+        lacking += [name for name in families if name not in record.families and name not in lacking]
+        shared = record.families.keys() & first.families.keys()
+        if lacking or any(record.families[name] != first.families[name] for name in shared):
+            said = (
+                f"lacks {', '.join(lacking)} as this version defines them"
+                if lacking
+                else "has other metrics than others"
+            )
+            raise BadInput(f"{which}: a cell {said}: run the suite again, which computes what is missing alone")
+        if wrong := disagreements(record, store.latents(record)):
             raise BadInput(f"{which}: record {record.score_id} does not agree with itself: {wrong[0]}")
 
 
-def wanted(content: Mapping[str, Any]) -> set[CellPlace]:
-    """All cells of a row, from what a suite says."""
-    draws, variants = content["subject"]["null_draws"], []
-    for variant in content["variants"]:
-        drawn = draws is not None and Variant.parse(variant).kind in registry.NULLS
-        variants += [f"{variant}:{number}" for number in range(draws)] if drawn else [variant]
-    replicates = map(int, content["subject"]["replicates"])
-    axes = itertools.product(variants, replicates, content["hookpoints"], content["method_seeds"])
-    return {CellPlace(*place) for place in axes}
+def _asks_a_judge(name: str) -> bool:
+    """Whether the id of a family holds the judge, so that another judge's rows have another id."""
+    return any(one.name == name and "judged" in one.needs for one in family.families())
 
 
-def place_of(record: Record) -> CellPlace:
-    """Where a record stands in its row."""
-    where = record.where
-    return CellPlace(where.variant, where.replicate, where.hookpoint, where.method_seed)
+def _details(members: Sequence[Record], store: Store) -> Iterator[tuple[dict[str, Any], str, pd.DataFrame]]:
+    """Everything that is too large for a row: what latents were said to be, and the further tables."""
+    for record in sorted(members, key=place_of):
+        place: dict[str, Any] = dict(zip(PLACE, place_of(record), strict=True))
+        latents = store.latents(record)
+        if latents is not None and "explanation" in latents:
+            yield place, "explanations", latents[[name for name in TOLD if name in latents]]
+        for name in TABLES:
+            table = store.table(record, name)
+            if table is not None:
+                yield place, name, table
 
 
-def row_of(entry: Record | Join) -> tuple[str, str, str]:
-    """Which row of the results an entry belongs to: one content of a suite is published under a name."""
-    return entry.where.suite, entry.where.method, entry.where.label
+def details_of(row: ResultRow, folder: Path) -> Path | None:
+    """The details of a published row, where somebody has put them below `folder`."""
+    path = folder / f"{row.info.details.get('sha256', '')}.parquet"
+    return path if path.is_file() else None

@@ -1,29 +1,24 @@
-"""The headline's gap by firing frequency, from tables of latents: per half decade, and standardised. Pure."""
+"""The headline's gap by firing frequency, from drawn latents: per half decade, and standardised. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from benchmark import registry
-from benchmark.records import Record
+from benchmark.spec.variant import nulls_among
 from benchmark.stats import frequency
 from benchmark.stats.frequency import RatedLatents, Resolved
 from benchmark.stats.null_gap import Gap, gap
+from benchmark.tracks.contract import track_class
 from leaderboard.gates import CHANCE
-from leaderboard.standings import key_of
-
-Tables = Callable[[Record], pd.DataFrame | None]
+from leaderboard.rows import PLACE, ResultRow
 
 
 class Curve(NamedTuple):
     """Trained against one null: gap per bin, and the standardised gap with its interval (None under 3 replicates)."""
 
-    suite: str
-    subject: str
     method: str
     label: str
     null: str
@@ -31,36 +26,34 @@ class Curve(NamedTuple):
     standardised: Gap | None
 
 
-def curves(records: Sequence[Record], tables: Tables) -> list[Curve]:
-    """Of every entry and null."""
-    latents: dict[tuple[str, str, str, str], dict[str, list[tuple[int, pd.DataFrame]]]] = {}
-    for record, table in asked(records, tables):
-        own = latents.setdefault(key_of(record), {})
-        own.setdefault(record.where.variant, []).append((record.where.replicate, table))
-    found = []
-    for key in sorted(latents):
-        sides = {variant: _latents(parts) for variant, parts in latents[key].items()}
-        for null in registry.NULLS:
-            if "trained" in sides and null in sides:
-                resolved = frequency.resolve(sides["trained"], sides[null])
-                standardised = resolved.standardised[~np.isnan(resolved.standardised)]
-                found.append(Curve(*key, null, resolved, gap(standardised)))
-    return found
+def curves(row: ResultRow) -> list[Curve]:
+    """Of every null of a row."""
+    latents = asked(row)
+    sides = {str(variant): _latents(part) for variant, part in latents.groupby("variant", sort=False)}
+    made = []
+    for null in nulls_among(sides):
+        if "trained" in sides and null in sides:
+            resolved = frequency.resolve(sides["trained"], sides[null])
+            standardised = resolved.standardised[~np.isnan(resolved.standardised)]
+            made.append(Curve(*row.name, null, resolved, gap(standardised)))
+    return made
 
 
-def asked(records: Sequence[Record], tables: Tables) -> Iterator[tuple[Record, pd.DataFrame]]:
-    """Records with a headline score, with their latents' own; latents that could not be asked about score chance."""
-    for record in records:
-        score = record.metrics.get(registry.HEADLINE)
-        table = tables(record) if record.status == "scored" and score and score.value is not None else None
-        if table is not None and {"rate", registry.HEADLINE} <= set(table):
-            yield record, table.assign(**{registry.HEADLINE: table[registry.HEADLINE].fillna(CHANCE)})
+def asked(row: ResultRow) -> pd.DataFrame:
+    """Drawn latents of cells with a headline score, with their `score` and `rate`; those that could not be asked about
+    score chance.
+    """
+    headline = track_class(row.info.track).headline
+    every = row.samples()
+    if headline not in row.scores or not {"rate", headline} <= set(every):
+        return pd.DataFrame(columns=[*PLACE, "rate", "score"])
+    known = row.scores[headline].dropna().index
+    kept = every[pd.MultiIndex.from_frame(every[PLACE]).isin(known)]
+    return kept.assign(score=kept[headline].fillna(CHANCE).astype(float))
 
 
-def _latents(parts: list[tuple[int, pd.DataFrame]]) -> RatedLatents:
-    rates, scores, replicates = [], [], []
-    for replicate, table in sorted(parts, key=lambda part: part[0]):
-        rates.append(table["rate"].to_numpy(float))
-        scores.append(table[registry.HEADLINE].to_numpy(float))
-        replicates.append(np.full(len(table), replicate))
-    return RatedLatents(np.concatenate(rates), np.concatenate(scores), np.concatenate(replicates))
+def _latents(part: pd.DataFrame) -> RatedLatents:
+    ordered = part.sort_values("replicate", kind="stable")
+    return RatedLatents(
+        ordered["rate"].to_numpy(float), ordered["score"].to_numpy(float), ordered["replicate"].to_numpy(np.int64)
+    )

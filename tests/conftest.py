@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import install_import_hook
 
 ENGINE = [f"baselines.topk_sae.{module}" for module in ("engines", "gradients", "method", "training")]
-CHECKED = ["benchmark.metrics", "benchmark.models", "benchmark.tracks", *ENGINE]
+CHECKED = ["benchmark.forward", "benchmark.metrics", "benchmark.models", "benchmark.tracks.features", *ENGINE]
 hook = install_import_hook(CHECKED, "beartype.beartype")
 
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from benchmark.studies.mini.train import Recipe, train
 
 RECIPE = Recipe(layers=2, d_model=32, heads=2, vocab=384, context=64, batch=8, tokens=60_000, bf16=False)
 REVISION = f"step{RECIPE.steps}"
+VARIANTS = ["trained", "step0", "rerandomized", "rerandomized-keep-embeddings", "noise-embeddings"]
 LANGUAGE = Corpus(source="built-in:world")
 
 
@@ -53,6 +54,7 @@ def tiny_settings(subjects: Path) -> dict[str, Any]:
         "tokens": {"fit": 20_000, "explain": 3_000, "score": 3_000, "block": 64},
         "stream": {"shuffle_tokens": 8_192},
         "hookpoints": ["layers.0", "layers.1"],
+        "variants": VARIANTS,
         "latents": 20,
         "methods": {"topk_sae": [{"expansion_factor": 4, "k": 4, "batch_size": 512}]},
     }

@@ -14,55 +14,27 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = ("benchmark", "baselines", "leaderboard")
 
-LOWEST = {"benchmark.errors", "benchmark.keyed", "benchmark.registry"}
-SETTINGS = LOWEST | {"benchmark.api", "benchmark.spec.variant", "benchmark.spec.suite"}
-CELLS = SETTINGS | {"benchmark.spec.method", "benchmark.spec.cell"}
-MODELS = SETTINGS | {"benchmark.models", "benchmark.data", "benchmark.reporting"}
-JUDGES = LOWEST | {"benchmark.judges"}
-AUTOINTERP = JUDGES | {"benchmark.metrics", "benchmark.autointerp"}
-TRACKS = MODELS | AUTOINTERP | {"benchmark.tracks"}
-RECORDS = LOWEST | {"benchmark.records"}
-PLAN = CELLS | TRACKS | RECORDS | {"benchmark.run.plan"}
-GROUP = PLAN | {"benchmark.run.provenance", "benchmark.execution", "benchmark.worker", "benchmark.reporting"}
-RUN = GROUP | {"benchmark.run.joins", "benchmark.run.launch.processes", "benchmark.run.group", "benchmark.run.pipeline"}
-
-MAY_IMPORT = {
-    "benchmark": set(),
-    "benchmark.api": set(),
-    "benchmark.errors": set(),
-    "benchmark.keyed": set(),
-    "benchmark.registry": set(),
-    "benchmark.reporting": set(),
-    "benchmark.spec.variant": LOWEST,
-    "benchmark.spec.suite": LOWEST | {"benchmark.spec.variant", "benchmark.stats"},
-    "benchmark.spec.method": SETTINGS,
-    "benchmark.spec.cell": CELLS,
-    "benchmark.records": RECORDS,
-    "benchmark.metrics": {"benchmark.metrics"},
-    "benchmark.stats": {"benchmark.stats"},
-    "benchmark.judges": JUDGES,
-    "benchmark.autointerp": AUTOINTERP,
-    "benchmark.models": MODELS,
-    "benchmark.data": MODELS,
-    "benchmark.tracks": TRACKS,
-    "benchmark.worker": {"benchmark.worker", "benchmark.api"},
-    "benchmark.execution": SETTINGS | {"benchmark.execution", "benchmark.worker"},
-    "benchmark.run.plan": PLAN,
-    "benchmark.run.provenance": PLAN,
-    "benchmark.run.joins": RECORDS | {"benchmark.metrics"},
-    "benchmark.run.group": GROUP,
-    "benchmark.run.launch.processes": {"benchmark.reporting"},
-    "benchmark.run.pipeline": RUN,
-    "benchmark.checks.verify": RUN | {"benchmark.checks.verify", "benchmark.stats"},
-    "benchmark.checks.guard": RECORDS | {"benchmark.checks.verify", "benchmark.stats"},
-    "benchmark.studies": RUN | {"benchmark.reporting", "benchmark.stats"},
-    "benchmark.terminal": RECORDS | {"benchmark.reporting", "benchmark.checks.guard", "leaderboard"},
-    "benchmark.__main__": RUN
-    | {"benchmark.reporting", "benchmark.terminal", "benchmark.checks.verify", "benchmark.checks.guard", "leaderboard"},
-    "leaderboard": RECORDS
-    | {"leaderboard", "benchmark.stats", "benchmark.spec.variant", "benchmark.spec.suite", "benchmark.run.plan"},
-    "baselines": {"benchmark.api", "baselines"},
-}
+FLOORS = (
+    {"api", "errors", "keyed", "registry", "reporting", "records", "stats"},
+    {"baselines", "judges", "metrics", "store", "worker"},
+    {"autointerp", "spec"},
+    {"data", "execution", "models"},
+    {"forward"},
+    {"tracks"},
+    {"run"},
+    {"checks", "leaderboard", "studies"},
+    {"terminal"},
+    {"__main__"},
+)
+"""Rooms from the bottom up: a module imports from its own room and from floors below, and from no other."""
+ONLY = {
+    "api": set(), "stats": set(), "records": set(), "worker": {"api"}, "baselines": {"api"},
+    "metrics": {"keyed", "registry"}, "store": {"errors", "records"}, "judges": {"errors", "keyed", "registry"},
+    "autointerp": {"judges", "metrics", "registry"}, "execution": {"spec", "worker"},
+}  # fmt: skip
+"""Rooms that see less than the floor would let them."""
+WITHIN = {"tracks.features": "tracks.contract", "data.blocks": "data.world"}
+"""Upper and lower parts of one room: the upper imports the lower, never the other way round."""
 MODULES = sorted(path for top in OURS for path in (ROOT / top).rglob("*.py"))
 
 
@@ -84,17 +56,58 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def layer(module: str) -> str:
-    return max((name for name in MAY_IMPORT if module == name or module.startswith(f"{name}.")), key=len)
+def room_of(module: str) -> str:
+    """The package or module on the top level of the benchmark, or the leaderboard, or the baselines."""
+    top, *rest = module.split(".")
+    return (rest[0] if rest else top) if top == "benchmark" else top
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_point_down(path: Path) -> None:
-    allowed = MAY_IMPORT[layer(name_of(path))]
-    for imported in imports(path):
-        if imported.split(".")[0] in OURS:
-            home = layer(imported)
-            assert home in allowed or home == "benchmark", f"{name_of(path)} imports {imported}"
+def arrows() -> dict[tuple[str, str], str]:
+    """Pairs of rooms of which the first imports the second, with an example."""
+    drawn = {}
+    for path in MODULES:
+        for imported in imports(path):
+            if imported.split(".")[0] in OURS:
+                pair = room_of(name_of(path)), room_of(imported)
+                if pair[0] != pair[1]:
+                    drawn[pair] = f"{name_of(path)} imports {imported}"
+    return drawn
+
+
+def test_every_room_stands_on_one_floor() -> None:
+    rooms = {room_of(name_of(path)) for path in MODULES} - {"benchmark"}
+    assert sorted(rooms) == sorted(room for floor in FLOORS for room in floor)
+
+
+def test_imports_point_down() -> None:
+    floor_of = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+    for (upper, lower), example in arrows().items():
+        if upper != "benchmark" and lower != "benchmark":
+            assert floor_of[lower] < floor_of[upper], example
+            assert lower in ONLY.get(upper, {lower}), example
+
+
+def test_within_a_room_the_lower_part_imports_nothing_of_the_upper() -> None:
+    for path in MODULES:
+        for upper, lower in WITHIN.items():
+            if name_of(path).startswith(f"benchmark.{lower}"):
+                assert not [one for one in imports(path) if one.startswith(f"benchmark.{upper}")]
+
+
+def test_the_pipeline_knows_no_track_by_name() -> None:
+    for path in MODULES:
+        if name_of(path).startswith("benchmark.run"):
+            assert not [one for one in imports(path) if one.startswith("benchmark.tracks.features")]
+            assert "fuzzing" not in path.read_text()
+
+
+def test_a_class_name_means_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name_of(path))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -14,10 +14,12 @@ import tomli_w
 from typer.testing import CliRunner
 
 from benchmark.__main__ import app
-from benchmark.records import Store
 from benchmark.spec import method as methods
-from leaderboard import board
+from benchmark.store import Store
+from benchmark.tracks.features.track import FeaturesTrack
+from leaderboard import board, results
 from tests.conftest import REVISION
+from tests.leaderboard.rendered import put_row
 
 runner = CliRunner()
 Change = Callable[[dict[str, Any], Path], list[str]]
@@ -179,8 +181,10 @@ def test_run_plan_and_render(tiny: dict[str, Any], tmp_path: Path) -> None:
     assert "fvu@1" in result.stdout
     after = runner.invoke(app, ["plan", *options])
     assert "4 cells, 4 done" in after.stdout
-    text = (tmp_path / "runs" / "LEADERBOARD.md").read_text()
-    assert "### universality@1" in text
+    page = tmp_path / "runs" / "pages" / "tiny" / "topk_sae.md"
+    assert "(pages/tiny/topk_sae.md)" in (tmp_path / "runs" / "LEADERBOARD.md").read_text()
+    assert "### universality@1" in page.read_text()
+    assert str(page) in result.stdout.replace("\n", "")
     assert len(Store(tmp_path / "runs").records("tiny", "topk_sae")) == 4
 
 
@@ -207,8 +211,57 @@ def test_show_prints_what_latents_stand_for(tiny: dict[str, Any], tmp_path: Path
 def test_list_names_everything() -> None:
     result = runner.invoke(app, ["list"])
     assert result.exit_code == 0
-    for name in ("topk_sae", "smoke", "mini", "rerandomized-keep-embeddings", "causal_effect@1", "stability@1"):
+    for name in ("topk_sae", "smoke", "mini", "rerandomized-keep-embeddings", "cascade:N (null)", "stability@1"):
         assert name in result.stdout
+    assert "fvu@1 [share; lower is better]: share of the activations' variance" in result.stdout.replace("\n", " ")
+    assert "l0@1 [latents; no direction]" in result.stdout
+
+
+def test_a_run_says_the_verdict_first_then_a_dozen_metrics_then_the_paths(tiny: dict[str, Any], tmp_path: Path) -> None:
+    tiny |= {"variants": ["trained", "step0"], "hookpoints": ["layers.1"]}
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(tomli_w.dumps(tiny))
+    options = ["run", "topk_sae", "--suite", str(suite), "--runs", str(tmp_path / "runs")]
+    short, long = runner.invoke(app, options), runner.invoke(app, [*options, "--all"])
+    lines = [line for line in short.stdout.splitlines() if not line.startswith(("tokenising", "cell", "replicate"))]
+    assert "fuzzing-token-matched@1: no claim: under three replicates" in lines[0]
+    shown = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
+    assert shown == [name for name in FeaturesTrack.first if name in shown]
+    assert 10 <= len(shown) <= 12
+    assert not any(".lexical" in name for name in shown)
+    assert len([line for line in lines if line.startswith("n/a in")]) < 12, "one line per kind"
+    assert [line.split(":")[0] for line in lines[-2:]] == ["board", "all metrics"]
+    every = [line.split("│")[1].strip() for line in long.stdout.splitlines() if line.startswith("│")]
+    assert set(shown) < set(every)
+    assert "fuzzing.lexical:token@1" in every
+
+
+def test_a_published_row_is_shown_and_verified_from_its_files(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(board, "HOME", tmp_path)
+    built_in("hookpoints", value=["layers.1"])(tiny, tmp_path)
+    tiny |= {"variants": ["trained"], "metrics": ["fvu@1", "fuzzing@1", "universality@1"]}
+    two = {str(seed): f"built-in:pythia-mini/seed{seed}" for seed in range(2)}
+    tiny["subject"]["replicates"] = two
+    suite, runs = tmp_path / "tiny.toml", ["--runs", str(tmp_path / "runs")]
+    suite.write_text(tomli_w.dumps(tiny))
+    assert runner.invoke(app, ["run", "topk_sae", "--suite", str(suite), *runs]).exit_code == 0
+    assert runner.invoke(app, ["publish", "topk_sae", *runs]).exit_code == 0
+    (row,) = results.rows(tmp_path / "results")
+    name, elsewhere = row.cells["score_id"].iloc[0], ["--runs", str(tmp_path / "other")]
+    again = runner.invoke(app, ["verify", name, *elsewhere])
+    assert again.exit_code == 0, again.output
+    assert "metrics are the same" in again.stdout
+    shown = runner.invoke(app, ["show", name[:10], *elsewhere])
+    assert shown.exit_code == 0, shown.output
+    assert f"{row.info.details['sha256']}.parquet" in shown.stdout
+    forged = row.scores.assign(**{"fvu@1": 0.5})
+    put_row(tmp_path / "results", row._replace(scores=forged))
+    moved = runner.invoke(app, ["verify", name, *elsewhere])
+    assert moved.exit_code == 1
+    assert "fvu@1" in moved.stdout
 
 
 def test_plan_says_what_a_run_takes(tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -229,7 +282,7 @@ def test_texts_of_others_are_printed_as_they_are(
     manifest = {"track": "features", "entry": "M", "summary": "odd [/x] one", "settings": {"name": "a"}}
     (home / "odd" / "method.toml").write_text(tomli_w.dumps(manifest))
     (home / "odd" / "method.py").write_text("class M:\n    pass\n")
-    for function in (methods.names, methods.load):
+    for function in (methods.names, methods.load, methods.chosen):
         monkeypatch.setattr(function, "__defaults__", (*(function.__defaults__ or ())[:-1], (home,)))
     result = runner.invoke(app, ["list"])
     assert result.exit_code == 0, result.output
@@ -249,7 +302,7 @@ def test_texts_of_others_are_printed_as_they_are(
 
 def test_publish_says_what_a_row_lacks(tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(board, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(board, "PUBLISHED", tmp_path / "LEADERBOARD.md")
+    monkeypatch.setattr(board, "HOME", tmp_path)
     tiny |= {"variants": ["trained"], "hookpoints": ["layers.1"], "metrics": ["fvu@1"]}
     suite, runs = tmp_path / "tiny.toml", tmp_path / "runs"
     suite.write_text(tomli_w.dumps(tiny))
@@ -263,7 +316,8 @@ def test_publish_says_what_a_row_lacks(tiny: dict[str, Any], tmp_path: Path, mon
     assert not (tmp_path / "results").exists()
     record.write_text(text)
     assert runner.invoke(app, ["publish", "topk_sae", "--runs", str(runs), "--suite", "tiny"]).exit_code == 0
-    assert len(list((tmp_path / "results").rglob("*.parquet"))) == 2
+    assert len([path for path in (tmp_path / "results").rglob("*") if path.is_file()]) == 4
+    assert len(list((runs / "details").iterdir())) == 1
     elsewhere = runner.invoke(app, ["publish", "topk_sae", "--runs", str(runs), "--suite", "standard"])
     assert elsewhere.exit_code == 2
     assert "no records of topk_sae on suite standard" in elsewhere.stderr

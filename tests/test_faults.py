@@ -19,15 +19,17 @@ from benchmark import keyed, reporting
 from benchmark.errors import BadInput
 from benchmark.models import pythia
 from benchmark.models.network import Network
-from benchmark.records import Record, Store
+from benchmark.records import Record
 from benchmark.run import pipeline, plan
 from benchmark.run.launch import processes as parallel
 from benchmark.run.pipeline import Outcome
+from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec.method import Method
 from benchmark.spec.suite import Suite, differences
+from benchmark.store import Store
 from benchmark.tracks.features.track import FeaturesTrack
-from leaderboard import board, publication
+from leaderboard import publication
 from tests.conftest import REVISION, Silent
 from tests.run.test_pipeline import PLAIN, submission
 
@@ -40,7 +42,9 @@ def suite_of(tiny: dict[str, Any], **changes: Any) -> Suite:
 
 def run(suite: Suite, runs: Path, method: Method | None = None, isolation: str = "none", jobs: int = 1) -> Outcome:
     method, report = method or methods.load("topk_sae"), Silent()
-    return pipeline.run(suite, method, methods.rows(method, suite), Store(runs), isolation, report, jobs=jobs)
+    return pipeline.run(
+        suite, [MethodRun(method, methods.rows(method, suite))], Store(runs), isolation, report, jobs=jobs
+    )
 
 
 def kept(runs: Path, method: str = "topk_sae") -> list[Record]:
@@ -78,17 +82,15 @@ def test_a_suite_that_grows_keeps_one_row(tiny: dict[str, Any], tmp_path: Path) 
     assert len({record.suite_hash for record in records}) == len({join.suite_hash for join in joins}) == 1
     assert {join.suite_hash for join in joins} == {records[0].suite_hash}
     assert all(record.suite["variants"] == ["rerandomized", "step0", "trained"] for record in records)
-    publication.check(
-        records, None, lambda record: None if not record.counts else board._tables(tmp_path / "records")(record)
-    )
+    publication.check(records, None, {}, Store(tmp_path))
 
 
 def test_threads_are_the_suites_and_in_the_ids(tiny: dict[str, Any], tmp_path: Path) -> None:
     method, ids = methods.load("topk_sae"), []
     for threads in (1, 2):
         suite = suite_of(tiny, threads=threads)
-        made = plan.make(suite, method, methods.rows(method, suite), Store(tmp_path), download=False)
-        ids.append((made.suite_hash, made.cells[0].ids))
+        made = plan.make(suite, [MethodRun(method, methods.rows(method, suite))], Store(tmp_path), download=False)
+        ids.append((made.suite_hashes["features"], made.cells[0].ids))
     assert ids[0][0] != ids[1][0]
     assert ids[0][1] is not None
     assert ids[1][1] is not None
@@ -123,7 +125,7 @@ def test_activations_that_are_not_finite_are_undefined_and_name_the_layer(tiny: 
     assert run(suite, tmp_path / "runs").failed == []
     for record in kept(tmp_path / "runs"):
         assert record.status == "scored"
-        if record.where.hookpoint == "layers.1":
+        if record.where.place == "layers.1":
             reason = "the network's activations at layers.1 are not finite on the score split"
             assert {(one.value, one.reason) for one in record.metrics.values()} == {(None, reason)}
         else:
@@ -165,7 +167,7 @@ def test_what_a_method_says_in_brackets_ends_no_run(
     method = submission(tmp_path, "fail_at = 20_000", code=code)
     suite, report = suite_of(tiny), reporting.Lines(Console(width=200))
     rows = methods.rows(method, suite)
-    outcome = pipeline.run(suite, method, rows, Store(tmp_path / "runs"), "none", report)
+    outcome = pipeline.run(suite, [MethodRun(method, rows)], Store(tmp_path / "runs"), "none", report)
     assert len(outcome.failed) == 2
     assert "no [/x] luck" in str(outcome.failed[0].error)
     shown = capsys.readouterr().out
@@ -184,7 +186,10 @@ def test_a_loaded_featurizer_keeps_what_its_fit_cost(tiny: dict[str, Any], tmp_p
     assert run(suite_of(tiny), tmp_path, isolation="process").computed == 2
     before = {record.fit_id: record.cost for record in kept(tmp_path)}
     assert run(suite_of(tiny, metrics=["fvu@1", "l0@1"]), tmp_path, isolation="process").computed == 2
-    after = [record for record in kept(tmp_path) if "l0@1" in record.metrics]
+    wider = [record for record in kept(tmp_path) if "l0@1" in record.metrics]
+    assert {record.fit_id: record.cost for record in wider} == before, "a metric more is no other fit"
+    assert run(suite_of(tiny, latents=7), tmp_path, isolation="process").computed == 2
+    after = [record for record in kept(tmp_path) if record.counts["drawn"] == 7]
     assert len(after) == 2
     for record in after:
         assert record.cost["fit_seconds"] == before[record.fit_id]["fit_seconds"]
@@ -255,7 +260,7 @@ def test_the_estimate_knows_jobs_and_what_a_group_shares(tiny: dict[str, Any], t
     suite, method = suite_of(tiny, hookpoints=["layers.0", "layers.1"]), methods.load("topk_sae")
     run(suite, tmp_path, isolation="process")
     wide = suite_of(tiny, hookpoints=["layers.0", "layers.1"], variants=["trained", "step0"])
-    made = plan.make(wide, method, methods.rows(method, wide), Store(tmp_path), download=False)
+    made = plan.make(wide, [MethodRun(method, methods.rows(method, wide))], Store(tmp_path), download=False)
     costs = {"group_seconds": 30.0, "fit_seconds": 5.0, "score_seconds": 5.0}
     done = [item._replace(record=item.record and item.record.model_copy(update={"cost": costs})) for item in made.cells]
     estimated = made._replace(cells=done)
@@ -269,12 +274,12 @@ def test_the_plan_says_what_a_run_takes(tiny: dict[str, Any], tmp_path: Path) ->
     judge = "local-chat-completions:model=m,base_url=http://127.0.0.1:9/v1,price_in=1,price_out=10"
     suite = suite_of(tiny, metrics=["fuzzing@1", "detection@1"], judge=judge, latents=10)
     method = methods.load("topk_sae")
-    made = plan.make(suite, method, methods.rows(method, suite), Store(tmp_path), download=False)
-    text, disk, asked = plan.needs(made, 2)
+    made = plan.make(suite, [MethodRun(method, methods.rows(method, suite))], Store(tmp_path), download=False)
+    groups, text, disk, asked, room = plan.needs(made, 2)
     assert "20,000 tokens to fit on" in text
-    assert "2 groups, up to 2 side by side" in text
+    assert groups == "2 groups of cells, up to 2 side by side"
     assert f"up to {2 * 20_000 * 32 * 4 / 2**30:.2f} GiB of activations" in disk
-    assert "16 GiB" in disk
+    assert "16 GiB" in room
     requests = 2 * 10 * (1 + 20 * 2 * 3)
     assert f"at most {requests:,} requests" in asked
     assert f"{requests * (600 + 20 * 10) / 1e6:,.2f} US dollars" in asked
@@ -290,7 +295,9 @@ def test_without_semaphores_groups_run_one_at_a_time(
     monkeypatch.setattr(parallel, "get_context", lambda kind: SimpleNamespace(Semaphore=none))
     assert not parallel.possible()
     suite, method = suite_of(tiny), methods.load("topk_sae")
-    found = pipeline.run(suite, method, methods.rows(method, suite), Store(tmp_path), "none", silent, jobs=2)
+    found = pipeline.run(
+        suite, [MethodRun(method, methods.rows(method, suite))], Store(tmp_path), "none", silent, jobs=2
+    )
     assert (found.computed, found.failed) == (2, [])
     assert any("/dev/shm" in text for text in silent.said)
 
@@ -300,7 +307,8 @@ def test_a_suite_is_known_by_its_content(tiny: dict[str, Any], tmp_path: Path) -
 
     def hash_of(**changes: Any) -> str:
         suite = suite_of(tiny, **changes)
-        return plan.make(suite, method, methods.rows(method, suite), Store(tmp_path), download=False).suite_hash
+        runs = [MethodRun(method, methods.rows(method, suite))]
+        return plan.make(suite, runs, Store(tmp_path), download=False).suite_hashes["features"]
 
     known = hash_of()
     assert len(known) == 16
@@ -315,12 +323,13 @@ def test_a_suite_is_known_by_its_content(tiny: dict[str, Any], tmp_path: Path) -
     assert hash_of() == known, "the same files in another place"
     others: list[dict[str, Any]] = [
         {"corpus": {"source": "built-in:world:2"}}, {"tokens": tiny["tokens"] | {"score": 3_001}}, {"latents": 21},
-        {"variants": ["trained", "step0"]}, {"hookpoints": ["layers.0"]}, {"metrics": ["fvu@1"]}, {"threads": 2},
+        {"variants": ["trained", "step0"]}, {"hookpoints": ["layers.0"]}, {"threads": 2},
         {"method_seeds": [1]}, {"stream": {"shuffle_tokens": 4_096}}, {"judge": "lexical:token"},
         {"subject": tiny["subject"] | {"dtype": "bfloat16"}},
         {"subject": tiny["subject"] | {"replicates": {"0": tiny["subject"]["replicates"]["0"]}}},
     ]  # fmt: skip
     assert len({known, *(hash_of(**change) for change in others)}) == len(others) + 1
+    assert hash_of(metrics=["fvu@1"]) == known, "a metric is what it is, whichever others stand beside it"
 
 
 def test_a_suites_content_names_no_path_and_differences_name_the_field(tiny: dict[str, Any]) -> None:
@@ -328,7 +337,7 @@ def test_a_suites_content_names_no_path_and_differences_name_the_field(tiny: dic
     content = suite_of(tiny, corpus={"source": "/home/somebody/text.jsonl"}).content()
     assert "somebody" not in json.dumps(content)
     other = suite_of(tiny, corpus={"source": "/home/somebody/text.jsonl"}, latents=7, metrics=["fvu@1"]).content()
-    assert differences(content, other) == ["latents is 20 and 7", "metrics differ"]
+    assert differences(content, other) == ["latents is 20 and 7"]
 
 
 def test_groups_of_a_process_share_their_judges(
@@ -339,9 +348,9 @@ def test_groups_of_a_process_share_their_judges(
     closed: list[FeaturesTrack] = []
     make, close = FeaturesTrack.__init__, FeaturesTrack.close
 
-    def counted(self: FeaturesTrack, *args: Any) -> None:
+    def counted(self: FeaturesTrack, *args: Any, **kwargs: Any) -> None:
         opened.append(self)
-        make(self, *args)
+        make(self, *args, **kwargs)
 
     def noted(self: FeaturesTrack) -> None:
         closed.append(self)

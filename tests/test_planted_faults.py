@@ -18,11 +18,13 @@ from baselines.topk_sae import kernels
 from benchmark.autointerp import items, scores
 from benchmark.checks import guard, verify
 from benchmark.checks.guard import Expected
-from benchmark.models import nulls
-from benchmark.records import Record, Store
+from benchmark.models import gates, nulls
+from benchmark.records import Record
 from benchmark.run import pipeline
+from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec.suite import Suite
+from benchmark.store import Store
 from tests.conftest import Silent, tiny_settings
 
 BASELINE = Path(__file__).parents[1] / "baselines" / "topk_sae"
@@ -44,7 +46,7 @@ def run(subjects: Path, runs: Path, home: Path) -> list[Record]:
     settings["subject"]["replicates"] = {"0": settings["subject"]["replicates"]["0"]}
     settings["tokens"] |= {"explain": 20_000, "score": 20_000}
     suite, method = Suite.model_validate(settings | {"metrics": metrics}), methods.load("topk_sae", (home,))
-    pipeline.run(suite, method, methods.rows(method, suite), Store(runs), "none", Silent())
+    pipeline.run(suite, [MethodRun(method, methods.rows(method, suite))], Store(runs), "none", Silent())
     return Store(runs).records("tiny", "topk_sae")
 
 
@@ -63,17 +65,19 @@ def expected(tmp_path_factory: pytest.TempPathFactory, subjects: Path) -> Expect
 
 def without_means(patch: pytest.MonkeyPatch, home: Path) -> None:
     """Null: tensors redrawn around 0 instead of their own mean. The gate measures with the same function."""
-    sound = nulls._moments
-    patch.setattr(nulls, "_moments", lambda tensor: (0.0, sound(tensor)[1]))
+    sound = gates.moments
+    for module in (gates, nulls):
+        patch.setattr(module, "moments", lambda tensor: (0.0, sound(tensor)[1]))
 
 
 def of_few_samples(patch: pytest.MonkeyPatch, home: Path) -> None:
     """Null: standard deviations divided by n instead of n - 1, far within the gate's sampling error."""
-    patch.setattr(
-        nulls,
-        "_moments",
-        lambda tensor: (float(tensor.detach().double().mean()), float(tensor.detach().double().std(correction=0))),
-    )
+    for module in (gates, nulls):
+        patch.setattr(
+            module,
+            "moments",
+            lambda tensor: (float(tensor.detach().double().mean()), float(tensor.detach().double().std(correction=0))),
+        )
 
 
 def free_decoder(patch: pytest.MonkeyPatch, home: Path) -> None:

@@ -11,14 +11,16 @@ from scipy import sparse
 
 from benchmark import keyed
 from benchmark.errors import BadInput
-from benchmark.records import Arrays, Join, Store, read
+from benchmark.records import Join
+from benchmark.store import Arrays, Store, read
 from tests.leaderboard.test_board import record, where
 
 
 def join(metric: str, ids: tuple[str, str], value: float) -> Join:
     first, second = (keyed.short(name) for name in ids)
     return Join(
-        metric=metric, where=where("trained", 0, "layers.2"), other=1, score_ids=(first, second),
+        metric=metric, family=keyed.short("family"), where=where("trained", 0, "layers.2"), other=1,
+        score_ids=(first, second),
         suite_hash=keyed.short("suite"), settings_hash=keyed.short("h"), value=value,
     )  # fmt: skip
 

@@ -125,6 +125,8 @@ def select(keys: Keys, indices: Ints) -> None:
                 part = own[start : start + groups]
                 for group in range(len(part)):
                     largest[group] = max(largest[group], part[group])
+            # Column c belongs to group c % groups. The bound comes from the maxima alone, and a group whose maximum is
+            # below it holds no key that reaches it: most columns are compared once, above, and never again.
             bound = bound_of(largest, wanted)
             count = 0
             for group in range(groups):

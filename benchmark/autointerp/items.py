@@ -72,14 +72,14 @@ def fuzzing(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
     active = _Pool(firing.windows, firing.activations > 0, split)
     quiet = _silent(firing.windows, split)
     silent = _Pool(quiet, np.zeros((len(quiet), OWN), bool), split)
-    found: list[tuple[int, int, NDArray[np.bool_]]] = []
+    chosen_items: list[tuple[int, int, NDArray[np.bool_]]] = []
     for number, place in enumerate(order):
         pools = (active, silent) if number % 2 else (silent, active)
         taken = (pool.take(firing.windows[chosen[place]], right[place]) for pool in pools)
         window = next((window for window in taken if window is not None), None)
         if window is not None:
-            found.append((place, window, right[place]))
-    return _shuffled(firing.windows[chosen], right, found, rng)
+            chosen_items.append((place, window, right[place]))
+    return _shuffled(firing.windows[chosen], right, chosen_items, rng)
 
 
 def token_matched(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
@@ -93,7 +93,7 @@ def token_matched(firing: Firing, split: Split, rng: np.random.Generator) -> Ite
     free = np.ones(len(split.position), bool)
     window, offset = np.nonzero(firing.activations)
     free[firing.windows[window] * OWN + offset] = False
-    found: list[tuple[int, int, NDArray[np.bool_]]] = []
+    matched: list[tuple[int, int, NDArray[np.bool_]]] = []
     for place in rng.permutation(len(chosen)):
         own = places[place]
         token = split.windows.ids.flat[own]
@@ -103,8 +103,8 @@ def token_matched(firing: Firing, split: Split, rng: np.random.Generator) -> Ite
             apart = np.abs(split.position[alike] - split.position[own])
             partner = rng.choice(alike[apart == apart.min()])
             free[partner] = False
-            found.append((place, partner // OWN, np.arange(OWN) == partner % OWN))
-    return _shuffled(firing.windows[chosen], offsets[:, None] == np.arange(OWN), found, rng)
+            matched.append((place, partner // OWN, np.arange(OWN) == partner % OWN))
+    return _shuffled(firing.windows[chosen], offsets[:, None] == np.arange(OWN), matched, rng)
 
 
 def detection(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
@@ -114,12 +114,12 @@ def detection(firing: Firing, split: Split, rng: np.random.Generator) -> Items:
     chosen = _scored(firing, split)
     quiet = _silent(firing.touched, split)
     pool, nothing = _Pool(quiet, np.zeros((len(quiet), OWN), bool), split), np.zeros(OWN, bool)
-    found = [
+    negatives = [
         (int(place), window, nothing)
         for place in rng.permutation(len(chosen))
         if (window := pool.take(firing.windows[chosen[place]], nothing)) is not None
     ]
-    return _shuffled(firing.windows[chosen], np.zeros((len(chosen), OWN), bool), found, rng)
+    return _shuffled(firing.windows[chosen], np.zeros((len(chosen), OWN), bool), negatives, rng)
 
 
 def paper(
@@ -142,8 +142,8 @@ def paper(
     marks = min(int(np.ceil((firing.activations[chosen] > 0).sum(axis=1).mean())), OWN)
     wrong = np.isin(np.arange(OWN), fixed.permutation(OWN)[:marks])
     others = rng.choice(quiet, len(chosen), replace=False)
-    found = [(place, int(other), wrong) for place, other in enumerate(others)]
-    return shown, _shuffled(firing.windows[chosen], right, found, rng)
+    wrong_items = [(place, int(other), wrong) for place, other in enumerate(others)]
+    return shown, _shuffled(firing.windows[chosen], right, wrong_items, rng)
 
 
 class _Pool:

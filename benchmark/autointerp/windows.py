@@ -73,12 +73,12 @@ class Firing(NamedTuple):
         own, near = windows.of_row[rows], windows.left_of_row[rows]
         firing = np.unique(own[own >= 0])
         touched = np.union1d(firing, near[near >= 0])
-        found = np.zeros((len(firing), WINDOW_TOKENS))
+        activations = np.zeros((len(firing), WINDOW_TOKENS))
         for window in (own, near):
             here = np.isin(window, firing)
             offset = rows[here] - windows.rows[window[here]] + LEFT_CONTEXT
-            found[np.searchsorted(firing, window[here]), offset] = values[here]
-        return cls(firing, found[:, LEFT_CONTEXT:], found[:, :LEFT_CONTEXT], touched)
+            activations[np.searchsorted(firing, window[here]), offset] = values[here]
+        return cls(firing, activations[:, LEFT_CONTEXT:], activations[:, :LEFT_CONTEXT], touched)
 
     @property
     def strengths(self) -> NDArray[np.float64]:

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.checks.verify import ABSOLUTE, RELATIVE, tag
 from benchmark.errors import BadInput
-from benchmark.records import Record, write_text
+from benchmark.records import Record
 from benchmark.stats.prediction import tolerance
+from benchmark.store import write_text
 
 SUITE = "smoke"
 FEWEST = 8
@@ -66,13 +67,13 @@ class GuardReport(NamedTuple):
 
 def cells_of(records: Sequence[Record]) -> Cells:
     """Raw values by cell, in a stable order."""
-    found = {
-        f"{record.where.label}/{record.where.variant}/{record.where.replicate}/{record.where.hookpoint}": {
+    values = {
+        f"{record.where.label}/{record.where.variant}/{record.where.replicate}/{record.where.place}": {
             name: record.metrics[name].value for name in sorted(record.metrics)
         }
         for record in records
     }
-    return dict(sorted(found.items()))
+    return dict(sorted(values.items()))
 
 
 def check(records: Sequence[Record], expected: Expected) -> GuardReport:

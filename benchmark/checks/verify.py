@@ -12,14 +12,16 @@ import numpy as np
 from benchmark import registry
 from benchmark.errors import BadInput
 from benchmark.models.mini import builtin
-from benchmark.records import Metric, Record, Store
+from benchmark.records import MetricValue, Record
 from benchmark.reporting import Reporter
 from benchmark.run import pipeline
+from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec.method import RunSettings
 from benchmark.spec.suite import BUILT_IN, Suite
 from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL
 from benchmark.stats.prediction import tolerance
+from benchmark.store import Store
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 
@@ -82,7 +84,8 @@ def _suite_of(record: Record) -> Suite:
             "latents": said["latents"],
             "judge": judge,
             "variants": [where.variant],
-            "hookpoints": [where.hookpoint],
+            "hookpoints": [where.place] if where.place in said["hookpoints"] else said["hookpoints"],
+            "tracks": {where.track: said["track"]["table"]},
             "method_seeds": [where.method_seed],
             "metrics": list(record.metrics),
             "threads": said["threads"],
@@ -98,11 +101,14 @@ def recompute(record: Record, reporter: Reporter) -> Record:
         raise BadInput(f"{method.name} fits all hookpoints together: run its suite instead")
     suite, row = suite_of(record), RunSettings(record.where.label, record.settings)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = pipeline.run(suite, method, [row], Store(Path(folder)), "process", reporter)
+        outcome = pipeline.run(suite, [MethodRun(method, [row])], Store(Path(folder)), "process", reporter)
         if outcome.failed:
             raise BadInput(f"the cell failed: {outcome.failed[0].error}")
-        (again,) = Store(Path(folder)).records(suite.name, method.name)
-    return again
+        where = record.where.model_dump(include={"variant", "replicate", "place", "method_seed"})
+        for again in Store(Path(folder)).records(suite.name, method.name):
+            if again.where.model_dump(include=set(where)) == where:
+                return again
+    raise BadInput(f"{record.where.place} is no place of the suite that record {record.score_id} names")
 
 
 def tag(record: Record) -> str:
@@ -127,10 +133,11 @@ def compare(record: Record, again: Record, row: Sequence[Record] = ()) -> Verifi
         if (after := getattr(again, part).get(name)) != before
     ]
     if tag(record) == tag(again) and record.hardware.get("device") == "cpu":
-        moved = [name for name, metric in record.metrics.items() if not equal(metric, again.metrics[name])]
-        compared, within = len(record.metrics), f"a relative {RELATIVE:.0e}: the platform is the record's"
+        shared = [name for name in record.metrics if name in again.metrics]
+        moved = [name for name in shared if not equal(record.metrics[name], again.metrics[name])]
+        compared, within = len(shared), f"a relative {RELATIVE:.0e}: the platform is the record's"
     else:
-        allowed = _spreads(record, row)
+        allowed = {name: size for name, size in _spreads(record, row).items() if name in again.metrics}
         moved = [name for name in allowed if not _near(record.metrics[name], again.metrics[name], allowed[name])]
         compared = len(allowed)
         within = (
@@ -152,23 +159,23 @@ def _alike(record: Record, row: Sequence[Record]) -> list[Record]:
 
 def _spreads(record: Record, row: Sequence[Record]) -> dict[str, float]:
     """Tolerance of every metric that is defined in three replicates."""
-    found = {}
+    allowed = {}
     for name in record.metrics:
         known = [other.metrics[name].value for other in _alike(record, row) if name in other.metrics]
         values = [value for value in known if value is not None]
         if len(values) >= FEWEST_FOR_INTERVAL:
-            found[name] = tolerance(float(np.std(values, ddof=1)), len(values))
-    return found
+            allowed[name] = tolerance(float(np.std(values, ddof=1)), len(values))
+    return allowed
 
 
-def _near(one: Metric, other: Metric, allowed: float) -> bool:
+def _near(one: MetricValue, other: MetricValue, allowed: float) -> bool:
     """Within tolerance; undefined or not may change where a value is near its floor."""
     if one.value is None or other.value is None:
         return True
     return abs(one.value - other.value) <= max(allowed, RELATIVE * abs(one.value) + ABSOLUTE)
 
 
-def equal(one: Metric, other: Metric, *, relative: float = RELATIVE) -> bool:
+def equal(one: MetricValue, other: MetricValue, *, relative: float = RELATIVE) -> bool:
     """Both undefined, or within tolerance."""
     if one.value is None or other.value is None:
         return one.value is other.value

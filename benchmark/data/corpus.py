@@ -75,18 +75,18 @@ def _files(corpus: Corpus) -> list[Path]:
     source = corpus.source.strip()
     if not source:
         raise BadInput("corpus source is empty: give a file, a folder, a pattern or a hub data set id")
-    found = files.local(corpus.source)
-    if not found and (
+    listed = files.local(corpus.source)
+    if not listed and (
         source.startswith((".", "/", "~")) or source.count("/") != 1 or files.kind(Path(source)) in files.KINDS
     ):
         raise BadInput(f"corpus {source!r} does not exist: give a file, a folder, a pattern or a hub data set id")
-    kinds = {files.kind(file) for file in found}
-    if found and (len(kinds) > 1 or not kinds <= set(files.KINDS)):
+    kinds = {files.kind(file) for file in listed}
+    if listed and (len(kinds) > 1 or not kinds <= set(files.KINDS)):
         raise BadInput(
             f"corpus files must all be of one kind out of {', '.join(files.KINDS)} (compressed or not), "
             f"not {', '.join(sorted(kinds))}"
         )
-    return found
+    return listed
 
 
 def _texts_of_files(local: list[Path], corpus: Corpus) -> Iterator[str | None]:

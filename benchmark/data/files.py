@@ -43,10 +43,10 @@ def local(source: str) -> list[Path]:
         raise BadInput(f"corpus {source!r} does not exist: {error}") from error
     if path.is_dir():
         visible = (file for file in path.iterdir() if not file.name.startswith("."))
-        found = sorted(file for file in visible if file.is_file() and kind(file) in KINDS)
-        if not found:
+        readable = sorted(file for file in visible if file.is_file() and kind(file) in KINDS)
+        if not readable:
             raise BadInput(f"corpus {source!r} is a folder without a {', '.join(KINDS)} file in it")
-        return found
+        return readable
     if path.is_file():
         return [path]
     there = next((parent for parent in path.parents if parent.exists()), Path())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ class MethodError(RuntimeError):
     """The method raised, died, or answered something that its contract does not allow."""
 
 
+@runtime_checkable
 class Worker(Protocol):
     """One process, or stand-in for it, that holds one method."""
 

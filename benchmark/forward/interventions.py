@@ -76,8 +76,8 @@ def ablations(
     for batch in _batches(network, blocks):
         hidden = [_final(network, blocks, run, batch) for run in runs]
         finals.append(hidden[0].cpu())
-        found = _divergences(network, hidden[0], hidden, batch.targets)
-        totals = [total + one for total, one in zip(totals, found, strict=True)]
+        sums = _divergences(network, hidden[0], hidden, batch.targets)
+        totals = [total + one for total, one in zip(totals, sums, strict=True)]
     unchanged, *changed = totals
     return torch.cat(finals), [Ablations(unchanged, *pair) for pair in zip(changed[::2], changed[1::2], strict=True)]
 
@@ -137,7 +137,7 @@ def removals(
 
     `places` gives block and position of every token row, [token, 2].
     """
-    found = np.zeros((2, len(events.rows)))
+    kl = np.zeros((2, len(events.rows)))
     block_of, position_of = places[events.rows].T
     for members in _by_block(blocks.lengths, block_of, positions_for(network.device)):
         rows, row_place = np.unique(block_of[members], return_inverse=True)
@@ -151,8 +151,8 @@ def removals(
         hidden, width = _with_leaves(network, unchanged, leaves, stream.layer, delta), unchanged.shape[1]
         clean = hidden[row_place, position_of[members]]
         for half in range(2):
-            found[half, members] = _kl(network, clean, hidden[row_place, width + 2 * slot + half])
-    return found[0], found[1]
+            kl[half, members] = _kl(network, clean, hidden[row_place, width + 2 * slot + half])
+    return kl[0], kl[1]
 
 
 def swapped(
@@ -212,11 +212,11 @@ def _divergences(network: Network, clean: Tensor, changed: Sequence[Tensor], tar
 def _kl(network: Network, clean: Tensor, changed: Tensor) -> NDArray[np.float64]:
     """KL in nats [token] between the predictions of final hidden states [token, d_model], a slice at a time."""
     size = _slice(network)
-    found = [
+    parts_kl = [
         kl_per_token(*(hookpoints.log_probabilities(network, hidden) for hidden in parts))
         for parts in zip(clean.split(size), changed.split(size), strict=True)
     ]
-    return torch.cat(found).double().cpu().numpy()
+    return torch.cat(parts_kl).double().cpu().numpy()
 
 
 def _slice(network: Network) -> int:

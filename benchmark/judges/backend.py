@@ -217,10 +217,10 @@ class Backend:
         both: dict[int, dict[int, float]] = {}
 
         def heard(number: int, answer: Any) -> None:
-            found = both.setdefault(number // 2, {})
-            found[number % 2] = float(answer[0])
-            if len(found) == 2:
-                answered(number // 2, found[1] - found[0])
+            pair = both.setdefault(number // 2, {})
+            pair[number % 2] = float(answer[0])
+            if len(pair) == 2:
+                answered(number // 2, pair[1] - pair[0])
 
         requests = [(context, digit) for context in contexts for digit in ("0", "1")]
         return {number // 2: why for number, why in self._ask("loglikelihood", requests, heard).items()}

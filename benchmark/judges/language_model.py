@@ -110,12 +110,12 @@ class LanguageModel:
             if grades is not None
         ]
         logits = iter(self._answers(asked, "reading probabilities", progress, [_number] * len(asked)))
-        found: list[list[float] | None] = []
+        probabilities: list[list[float] | None] = []
         for grades in read:
             values = [next(logits) for _ in grades or ()]
             usable = grades is not None and None not in values
-            found.append([float(1 / (1 + np.exp(-value))) for value in values] if usable else None)
-        return found
+            probabilities.append([float(1 / (1 + np.exp(-value))) for value in values] if usable else None)
+        return probabilities
 
     def _answers(
         self, asked: Sequence[Asked], what: str, progress: Progress, readers: Sequence[Callable[[Any], Any]]
@@ -124,8 +124,8 @@ class LanguageModel:
         read is asked again: the server may have been mended since.
         """
         kept = [self._transcript.find(one.question) for one in asked]
-        found = [answer if reader(answer) is not None else None for answer, reader in zip(kept, readers, strict=True)]
-        missing = [number for number, answer in enumerate(found) if answer is None]
+        usable = [answer if reader(answer) is not None else None for answer, reader in zip(kept, readers, strict=True)]
+        missing = [number for number, answer in enumerate(usable) if answer is None]
         self._usage.replayed += len(asked) - len(missing)
         if self._replay:
             lacking = sum(answer is None for answer in kept)
@@ -136,8 +136,8 @@ class LanguageModel:
         for start in range(0, len(missing), AT_ONCE):
             numbers = missing[start : start + AT_ONCE]
             progress(f"judge {what}", start, len(missing))
-            self._ask([asked[number] for number in numbers], numbers, found)
-        return found
+            self._ask([asked[number] for number in numbers], numbers, usable)
+        return usable
 
     def _ask(self, asked: list[Asked], numbers: list[int], found: list[Any]) -> None:
         def heard(place: int, answer: Any) -> None:

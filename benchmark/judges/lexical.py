@@ -137,9 +137,9 @@ def _related(part: str, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _shifted(tokens: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
-    found = np.full_like(tokens, -1)
-    found[:, offset:] = tokens[:, : tokens.shape[1] - offset]
-    return found
+    shifted = np.full_like(tokens, -1)
+    shifted[:, offset:] = tokens[:, : tokens.shape[1] - offset]
+    return shifted
 
 
 def _calibrated(sums: list[NDArray[np.float64]], active: list[NDArray[np.bool_]]) -> tuple[float, float]:

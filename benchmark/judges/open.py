@@ -44,20 +44,20 @@ def public(spec: str) -> str:
     """A judge's name for records and tables: kind and model, and what tells two of them apart, but no address."""
     if spec in registry.JUDGES:
         return identity(spec)
-    found = Spec.parse(spec)
-    model = str(found.arguments.get("model") or found.arguments.get("pretrained") or "")
-    return f"{found.kind}:{Path(model).name} ({keyed.short('judge', language_model.identity(found))[:8]})"
+    parsed = Spec.parse(spec)
+    model = str(parsed.arguments.get("model") or parsed.arguments.get("pretrained") or "")
+    return f"{parsed.kind}:{Path(model).name} ({keyed.short('judge', language_model.identity(parsed))[:8]})"
 
 
 def cost(spec: str, latents: int, scorers: int, paper: bool) -> str:
     """At most what a language model is asked about so many latents, as a sentence. Each is explained (for the paper's
     scorer once more), and each scorer's items are graded with its own explanation and with the blind ones.
     """
-    found = Spec.parse(spec)
+    parsed = Spec.parse(spec)
     graded = -(-ITEMS // prompts.TOGETHER) * scorers * (1 + len(registry.BLIND))
     requests = latents * ((2 if paper else 1) + graded)
     tokens = [requests * each for each in TOKENS_PER_REQUEST]
-    prices = found.prices
+    prices = parsed.prices
     dollars = (tokens[0] * prices["price_in"] + tokens[1] * prices["price_out"]) / 1e6 if len(prices) == 2 else None
     said = f"judge: at most {requests:,} requests, some {tokens[0]:,} tokens in and {tokens[1]:,} out"
     return said + (

@@ -117,9 +117,9 @@ def read_explanation(answer: object) -> str | None:
 
 def read_grades(answer: object, count: int) -> list[int] | None:
     """The last JSON list of an answer, when it holds one 0 or 1 per item; else None."""
-    found = re.findall(r"\[[^\[\]]*\]", spoken(answer))
+    lists = re.findall(r"\[[^\[\]]*\]", spoken(answer))
     try:
-        values = json.loads(found[-1]) if found else None
+        values = json.loads(lists[-1]) if lists else None
     except json.JSONDecodeError:
         return None
     if not isinstance(values, list) or len(values) != count:

@@ -30,8 +30,8 @@ class Transcript:
 
     def find(self, question: Any) -> Any | None:
         """The answer to a question, or None."""
-        found = self._file.execute("SELECT answer FROM answers WHERE key = ?", (self.key(question),)).fetchone()
-        return json.loads(found[0]) if found else None
+        row = self._file.execute("SELECT answer FROM answers WHERE key = ?", (self.key(question),)).fetchone()
+        return json.loads(row[0]) if row else None
 
     def put(self, question: Any, answer: Any) -> None:
         """Keep an answer, at once."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, mean_over_latents
 
 POSITIONS = 30
@@ -42,3 +43,16 @@ class CausalEffect(NamedTuple):
         removed, random = self.removed[some] / self.events[some], self.random[some] / self.events[some]
         per_latent[some] = np.log((removed + EPSILON) / (random + EPSILON))
         return {"causal_effect@1": mean_over_latents(per_latent, SILENT)}
+
+
+FAMILY = MetricFamily(
+    "causal",
+    1,
+    {
+        "causal_effect@1": Metric(
+            "log ratio of the KL of removing a latent and of removing a random direction", "nats", "higher", 0.05
+        )
+    },
+    ("causal",),
+    CausalEffect.values,
+)

@@ -55,15 +55,15 @@ def halves(
 
 def recover(first: LabelledHalf, second: LabelledHalf, *, probes: bool = True) -> Recovered:
     """Recovery by single latents, each way round and averaged, and by probes."""
-    found = aurocs(*first), aurocs(*second)
-    defined = np.all([np.minimum(side.positives, side.negatives) >= FEWEST for side in found], axis=0)
-    best = [_best(side) for side in found]
+    both = aurocs(*first), aurocs(*second)
+    defined = np.all([np.minimum(side.positives, side.negatives) >= FEWEST for side in both], axis=0)
+    best = [_best(side) for side in both]
     labels = np.arange(first.y.shape[1])
-    single = np.mean([found[1].values[labels, best[0]], found[0].values[labels, best[1]]], axis=0)
+    single = np.mean([both[1].values[labels, best[0]], both[0].values[labels, best[1]]], axis=0)
     single[~defined] = np.nan
     grades: dict[str, NDArray[np.float64]] = {}
     if probes and defined.any():
-        told = _probe(first, second, found[0], found[1], defined)
+        told = _probe(first, second, both[0], both[1], defined)
         grades = {size: np.where(defined, values, np.nan) for size, values in told.items()}
     return Recovered(single, grades, np.where(defined, best[0], -1))
 
@@ -81,7 +81,7 @@ def _probe(
     order = np.argsort(-np.abs(told), axis=1, kind="stable")[:, :FEW]
     labels = np.arange(len(told))
     sign = np.where(told[labels, order[:, 0]] < 0, -1.0, 1.0)
-    found = {"1": 0.5 + sign * (held_out.values[labels, order[:, 0]] - 0.5)}
+    grades = {"1": 0.5 + sign * (held_out.values[labels, order[:, 0]] - 0.5)}
     scale = np.sqrt(np.maximum(np.asarray(fitted.z.multiply(fitted.z).mean(axis=0)).ravel(), 1e-12))
     x, x_scored = (sparse.csr_array(half.z.multiply(1 / scale)) for half in (fitted, scored))
     target = fitted.y - fitted.y.mean(axis=0)
@@ -89,12 +89,12 @@ def _probe(
     for label in np.flatnonzero(defined):
         probe = Ridge(alpha=RIDGE).fit(x[:, order[label]].toarray(), target[:, label])
         few.append(probe.predict(x_scored[:, order[label]].toarray()))
-    found[str(FEW)] = _graded(np.stack(few, axis=1), scored, defined)
+    grades[str(FEW)] = _graded(np.stack(few, axis=1), scored, defined)
     if fitted.z.shape[1] <= MOST_LATENTS:
         probe = Ridge(alpha=RIDGE, fit_intercept=False, solver="cholesky").fit(_with_one(x), target[:, defined])
         predicted = np.asarray(probe.predict(_with_one(x_scored))).reshape(len(scored.y), -1)
-        found["all"] = _graded(predicted, scored, defined)
-    return found
+        grades["all"] = _graded(predicted, scored, defined)
+    return grades
 
 
 def _with_one(x: sparse.csr_array) -> sparse.csr_array:

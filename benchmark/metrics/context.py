@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, mean_over_latents
 
 FIRST = 24
@@ -38,3 +39,12 @@ class ContextSensitivity(NamedTuple):
 
 def _column_sums(z: sparse.csr_array) -> NDArray[np.float64]:
     return np.bincount(z.indices, weights=z.data.astype(np.float64), minlength=z.shape[1]).astype(np.float64)
+
+
+FAMILY = MetricFamily(
+    "context",
+    1,
+    {"context_sensitivity@1": Metric("share of an activation that changes with the prefix, token kept", "share")},
+    ("context",),
+    ContextSensitivity.values,
+)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, mean_over_latents
 
 BINS = 16
@@ -53,3 +54,12 @@ def _term(joint: NDArray[np.float64], independent: NDArray[np.float64]) -> NDArr
     positive = joint > 0
     ratio = np.divide(joint, independent, out=np.ones_like(joint), where=positive & (independent > 0))
     return np.where(positive, joint * np.log(ratio), 0.0)
+
+
+FAMILY = MetricFamily(
+    "position",
+    1,
+    {"position_information@1": Metric("share of a latent's firing entropy that the block position tells", "share")},
+    ("position",),
+    PositionCounts.values,
+)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, undefined
 
 
@@ -52,3 +53,17 @@ class Reconstruction(NamedTuple):
             "explained_variance_paper@1": Value(self.token_ratio / self.tokens),
             "cosine@1": Value(self.cosine / self.tokens),
         }
+
+
+FAMILY = MetricFamily(
+    "reconstruction",
+    1,
+    {
+        "fvu@1": Metric("share of the activations' variance that the reconstruction misses", "share", "lower"),
+        "explained_variance@1": Metric("1 - fvu", "share", "higher"),
+        "explained_variance_paper@1": Metric("mean over tokens of each one's explained variance", "share", "higher"),
+        "cosine@1": Metric("mean cosine of activation and reconstruction", "cosine", "higher"),
+    },
+    ("reconstruction",),
+    Reconstruction.values,
+)

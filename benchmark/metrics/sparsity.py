@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, undefined
 
 ALIVE_RATE = 1e-5
@@ -53,3 +54,17 @@ class Sparsity(NamedTuple):
             "dead@1": Value(float((self.firings == 0).mean())),
             "alive@1": Value(float(self.alive.mean())),
         }
+
+
+FAMILY = MetricFamily(
+    "sparsity",
+    1,
+    {
+        "l0@1": Metric("mean number of latents that fire on a token", "latents"),
+        "l1@1": Metric("mean summed activation of a token", "activation"),
+        "dead@1": Metric("latents that never fire on the score split", "share"),
+        "alive@1": Metric("latents that fire on at least 1e-5 of the tokens", "share"),
+    },
+    ("sparsity",),
+    Sparsity.values,
+)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, undefined
 
 CE_FLOOR = 0.05
@@ -68,3 +69,23 @@ def kl_per_token(clean: LogProbabilities, changed: LogProbabilities) -> Float[Te
     """KL(clean || changed) in nats of each token, from log-probabilities."""
     kl: Tensor = (clean.exp() * (clean - changed)).sum(dim=-1, dtype=torch.float64)
     return kl.clamp(min=0)
+
+
+NATS = 0.05
+
+FAMILY = MetricFamily(
+    "splice",
+    1,
+    {
+        "ce_clean@1": Metric("cross-entropy of the network as it is", "nats"),
+        "ce_spliced@1": Metric("cross-entropy with the reconstruction in place", "nats", "lower", NATS),
+        "ce_zero@1": Metric("cross-entropy with the residual stream at 0", "nats"),
+        "ce_mean@1": Metric("cross-entropy with the residual stream at its mean", "nats"),
+        "ce_score@1": Metric("what the reconstruction keeps of what zero-ablation costs", "share", "higher"),
+        "kl_spliced@1": Metric("KL of clean and spliced predictions", "nats", "lower", NATS),
+        "kl_mean@1": Metric("KL of clean and mean-ablated predictions", "nats"),
+        "kl_score@1": Metric("what the reconstruction keeps of what mean-ablation moves", "share", "higher"),
+    },
+    ("splice",),
+    Splice.values,
+)

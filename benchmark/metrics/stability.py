@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, undefined
 
 ROWS = 1024
@@ -31,3 +32,13 @@ def _mean_max_cosine(a: Tensor, b: Tensor) -> float:
     unit_a, unit_b = (torch.nn.functional.normalize(side.double(), dim=1) for side in (a, b))
     best = [(part @ unit_b.T).max(dim=1).values for part in unit_a.split(ROWS)]
     return float(torch.cat(best).double().mean())
+
+
+FAMILY = MetricFamily(
+    "stability",
+    1,
+    {"stability@1": Metric("mean max cosine of directions between two method seeds, less chance", "cosine")},
+    (),
+    stability,
+    compares="method_seed",
+)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, mean_over_latents
 
 SILENT = "latents without an active token in the explainer's windows"
@@ -33,22 +34,35 @@ class TokenDistribution:
 
         The correction is (K - 1) / 2n for K observed token ids and effective count n = (sum w)^2 / sum w^2.
         """
-        found = np.full((3, self.mass.shape[0]), np.nan)
+        figures = np.full((3, self.mass.shape[0]), np.nan)
         for latent in range(self.mass.shape[0]):
             weights = self.mass.data[self.mass.indptr[latent] : self.mass.indptr[latent + 1]]
             if weights.sum() > 0:
                 n = weights.sum() ** 2 / self.squares[latent]
                 plain = entropy(weights)
-                found[:, latent] = (
+                figures[:, latent] = (
                     plain,
                     plain + (np.count_nonzero(weights) - 1) / (2 * n),
                     weights.max() / weights.sum(),
                 )
         names = ("token_entropy@2", "token_entropy_mm@2", "top_token_share@2")
-        return {name: mean_over_latents(values, SILENT) for name, values in zip(names, found, strict=True)}
+        return {name: mean_over_latents(values, SILENT) for name, values in zip(names, figures, strict=True)}
 
 
 def entropy(weights: NDArray[np.float64]) -> float:
     """Entropy in nats of non-negative weights, normalised here."""
     shares = weights[weights > 0] / weights.sum()
     return float(-(shares * np.log(shares)).sum())
+
+
+FAMILY = MetricFamily(
+    "token_distribution",
+    2,
+    {
+        "token_entropy@2": Metric("entropy of a latent's activation over token ids", "nats"),
+        "token_entropy_mm@2": Metric("the same with Miller and Madow's correction", "nats"),
+        "top_token_share@2": Metric("largest share that one token has of a latent's activation", "share", "lower"),
+    },
+    ("token_distribution",),
+    TokenDistribution.values,
+)

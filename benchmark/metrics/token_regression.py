@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, mean_over_latents
 
 PRIOR = 10.0
@@ -120,8 +121,8 @@ class TokenRegression(NamedTuple):
         """token_r2, bigram_r2 and their difference, each averaged over both directions; 1 = fully predicted."""
         first, second = self.halves
         both = np.mean([first.r2_on(second), second.r2_on(first)], axis=0)
-        found = {"token_r2@1": both[0], "bigram_r2@1": both[1], "bigram_r2_increment@1": both[1] - both[0]}
-        return {name: mean_over_latents(values, CONSTANT) for name, values in found.items()}
+        r2 = {"token_r2@1": both[0], "bigram_r2@1": both[1], "bigram_r2_increment@1": both[1] - both[0]}
+        return {name: mean_over_latents(values, CONSTANT) for name, values in r2.items()}
 
 
 def _error(means: Means, predicted: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,3 +130,16 @@ def _error(means: Means, predicted: NDArray[np.float64], squares: NDArray[np.flo
     cross = (means.sums * predicted).sum(axis=0)
     error: NDArray[np.float64] = squares - 2 * cross + (means.counts[:, None] * predicted**2).sum(axis=0)
     return error
+
+
+FAMILY = MetricFamily(
+    "token_regression",
+    1,
+    {
+        "token_r2@1": Metric("cross-fitted R2 of a latent given the current token", "R2", "lower"),
+        "bigram_r2@1": Metric("cross-fitted R2 of a latent given the current and the previous token", "R2"),
+        "bigram_r2_increment@1": Metric("what the previous token adds to that R2", "R2", "higher"),
+    },
+    ("token_regression",),
+    TokenRegression.values,
+)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.value import Value, mean_over_latents
 
 MIN_FIRINGS = 30
@@ -49,3 +50,19 @@ def _firings(z: sparse.csr_array) -> NDArray[np.int64]:
 
 def _squares(z: sparse.csr_array) -> NDArray[np.float64]:
     return np.asarray(z.multiply(z).sum(axis=0)).ravel()
+
+
+FAMILY = MetricFamily(
+    "universality",
+    1,
+    {
+        "universality@1": Metric(
+            "best correlation of a latent with one of another training seed, token means removed",
+            "correlation",
+            "higher",
+        )
+    },
+    (),
+    universality,
+    compares="replicate",
+)

@@ -32,3 +32,7 @@ def mean_over_latents(per_latent: NDArray[np.float64], reason: str) -> Value:
     if missing == len(per_latent):
         return Value(None, reason, per_latent, missing)
     return Value(float(np.nanmean(per_latent)), reason if missing else None, per_latent, missing)
+
+
+class NotDefined(Exception):
+    """Raised where a quantity does not exist for a cell: what rests on it is undefined, for this reason."""

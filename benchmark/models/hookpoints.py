@@ -49,12 +49,12 @@ def read(
     network: Network, embeds: Float[Tensor, "batch pos d_model"], layers: Sequence[int], layout: Layout | None = None
 ) -> list[Float[Tensor, "batch pos d_model"]]:
     """Residual stream after each of `layers`, in the network's dtype; the forward stops after the last one."""
-    found: dict[int, Tensor] = {}
+    streams: dict[int, Tensor] = {}
     last = max(layers)
 
     def keep(layer: int) -> Callable[..., None]:
         def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            found[layer] = _hidden(output)
+            streams[layer] = _hidden(output)
             if layer == last:
                 raise _Stop
 
@@ -66,7 +66,7 @@ def read(
             hooks.callback(handle.remove)
         with suppress(_Stop):
             _forward(network.model.gpt_neox, embeds, layout)
-    return [found[layer] for layer in layers]
+    return [streams[layer] for layer in layers]
 
 
 @torch.no_grad()
@@ -91,6 +91,8 @@ def leaf_layout(block: int, leaves: Int[Tensor, "batch leaf"], dtype: torch.dtyp
     device = leaves.device
     everything = torch.arange(block, device=device)
     allowed = torch.zeros(batch, block + count, block + count, dtype=torch.bool, device=device)
+    # Block positions see the block as ever. A leaf sees the positions before the one that it stands for, and itself,
+    # but no other leaf: what is done to it stays with it.
     allowed[:, :block, :block] = everything[:, None] >= everything[None, :]
     allowed[:, block:, :block] = everything[None, None, :] < leaves[:, :, None]
     allowed[:, block:, block:] = torch.eye(count, dtype=torch.bool, device=device)

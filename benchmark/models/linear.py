@@ -21,4 +21,6 @@ def use_onednn(model: torch.nn.Module) -> None:
     if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         for module in model.modules():
             if type(module) is torch.nn.Linear:
+                # The class alone is exchanged: the module keeps its parameters, their names and its place in the model,
+                # so that checkpoints load, weights hash and hooks fire as before.
                 module.__class__ = OneDNNLinear

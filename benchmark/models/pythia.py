@@ -117,9 +117,9 @@ def tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
         made = Tokenizer.from_str(text)
     except Exception as error:  # the library raises no other class for a file that is not its own
         raise BadInput(f"{_where(checkpoint)} has no readable tokenizer: {_last_line(error)}") from error
-    found = PreTrainedTokenizerFast(tokenizer_object=made, clean_up_tokenization_spaces=False)
-    found.backend_tokenizer.encode_special_tokens = True
-    return found
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=made, clean_up_tokenization_spaces=False)
+    wrapped.backend_tokenizer.encode_special_tokens = True
+    return wrapped
 
 
 @functools.cache
@@ -138,11 +138,11 @@ def tokenizer_fingerprint(checkpoint: Checkpoint) -> str:
 def _tokenizer_text(checkpoint: Checkpoint) -> str:
     """tokenizer.json with what changes the text switched off, in one spelling."""
     try:
-        found = json.loads((checkpoint.folder / "tokenizer.json").read_text(encoding="utf-8"))
-        found |= {"padding": None, "truncation": None}
-        if "dropout" in found["model"]:
-            found["model"] |= {"dropout": None}
-        return json.dumps(found, sort_keys=True)
+        said = json.loads((checkpoint.folder / "tokenizer.json").read_text(encoding="utf-8"))
+        said |= {"padding": None, "truncation": None}
+        if "dropout" in said["model"]:
+            said["model"] |= {"dropout": None}
+        return json.dumps(said, sort_keys=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadInput(
             f"{_where(checkpoint)} has no readable tokenizer: tokenizer.json in {checkpoint.folder} "
@@ -187,9 +187,9 @@ def _local_revision(path: Path, revision: str) -> Path:
             f"subject folder {path} holds one unnamed revision, so {revision!r} cannot be told from any other: "
             f"move its files to {path / revision}"
         )
-    found = sorted(file.parent.name for file in path.glob("*/config.json"))
+    revisions = sorted(file.parent.name for file in path.glob("*/config.json"))
     refs = sorted(file.name for file in path.glob("refs/*"))
-    raise NoRevision(str(unknown(f"revision of subject {path}", revision, found or refs)))
+    raise NoRevision(str(unknown(f"revision of subject {path}", revision, revisions or refs)))
 
 
 def _hub_revision(source: str, revision: str, download: bool) -> Path:
@@ -238,9 +238,9 @@ def _check(checkpoint: Checkpoint) -> None:
 def _check_vocabulary(checkpoint: Checkpoint) -> None:
     """Refuse token ids that text can give and the embedding has no row for."""
     rows = int(config(checkpoint).vocab_size)
-    found = tokenizer(checkpoint).backend_tokenizer
-    special = {number for number, token in found.get_added_tokens_decoder().items() if token.special}
-    largest = max((number for number in found.get_vocab().values() if number not in special), default=0)
+    backend = tokenizer(checkpoint).backend_tokenizer
+    special = {number for number, token in backend.get_added_tokens_decoder().items() if token.special}
+    largest = max((number for number in backend.get_vocab().values() if number not in special), default=0)
     if largest >= rows:
         raise BadInput(
             f"{_where(checkpoint)}: its tokenizer gives token ids up to {largest} and its embedding has {rows} rows: "

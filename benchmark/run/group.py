@@ -1,4 +1,7 @@
-"""One group, whose cells share a forward pass: variant -> gate -> hidden data -> fit in a worker -> score -> keep."""
+"""One group: the cells, of all methods of a run, that share a network.
+
+variant -> gate -> trusted data of each track -> per method: fit in a worker -> score -> keep.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,56 +20,51 @@ from threadpoolctl import threadpool_limits
 
 from benchmark import keyed
 from benchmark.data.blocks import Blocks
-from benchmark.execution import featurizers
-from benchmark.execution.contract import Chunks, Executor, MethodError, Worker
-from benchmark.execution.featurizers import Job, RemoteFeaturizer
-from benchmark.forward.activations import CHUNK_TOKENS, ChunkStore, NotFinite
-from benchmark.models import nulls, pythia
-from benchmark.models.compared import Replicate
-from benchmark.models.hookpoints import layer_of
+from benchmark.execution.contract import Executor, MethodError, Worker
+from benchmark.forward.activations import NotFinite
 from benchmark.models.network import Network
-from benchmark.records import Arrays, Record, Store, temporary_of, write_text
+from benchmark.records import Record
 from benchmark.reporting import Reporter
 from benchmark.run import provenance
-from benchmark.run.plan import Plan, Planned, own_step0
-from benchmark.spec.cell import Group, Ids
-from benchmark.spec.method import Method
-from benchmark.spec.suite import Suite
-from benchmark.tracks.features.track import CellKeys, FeaturesTrack, Scored, TrustedData
+from benchmark.run.plan import MethodRun, Plan, Planned
+from benchmark.spec.cell import Group
+from benchmark.store import Store, temporary_of, write_text
+from benchmark.tracks.contract import Answerer, FitRequest, Scored, Track, TrustedData
 from benchmark.worker.session import peak_bytes
 
 Result = TypeVar("Result")
 
 
 class Context(NamedTuple):
-    """What all groups of a process share; `joint` tells whether the method trains several at once."""
+    """What all groups of a process share; `joint` names the methods that train several cells at once."""
 
     plan: Plan
     store: Store
     executor: Executor
-    blocks: dict[str, Blocks]
-    track: FeaturesTrack
+    blocks: Mapping[str, Blocks]
+    tracks: Mapping[str, Track]
     reporter: Reporter
-    joint: bool
+    joint: frozenset[str]
 
 
-class GroupData(NamedTuple):
-    """What all cells of a group share."""
+class SharedData(NamedTuple):
+    """What the cells of one track share in a group: the gate's figures, trusted data, and the seconds that making them
+    took, which every cell's record gives whole.
+    """
 
-    network: Network
-    gate: dict[str, object]
-    hidden: TrustedData
-    chunks: ChunkStore
+    track: Track
+    gate: Mapping[str, object]
+    trusted: TrustedData
     seconds: float
 
 
 class Fitted(NamedTuple):
-    """Featurizers of one worker, and what fitting them cost: seconds, and peak bytes of the worker. Where they were
-    loaded, what their fit had cost and what loading them did.
+    """What answers for each cell of a unit, and what fitting cost: seconds, and peak bytes of the worker. Where it was
+    loaded, what its fit had cost and what loading it did.
     """
 
     worker: Worker
-    featurizers: list[RemoteFeaturizer]
+    answerers: Sequence[Answerer]
     cost: dict[str, float]
 
 
@@ -77,166 +75,167 @@ def run_group(context: Context, group: Group, members: list[Planned]) -> Iterato
     cores.
     """
     with threadpool_limits(1, user_api="blas"):
-        data = _attempt(partial(_group_data, context, group))
-        if isinstance(data, Exception):
+        started = time.monotonic()
+        context.reporter.step(f"replicate {group.replicate}, {group.variant}: loading and gating", 0, 0)
+        made = _attempt(partial(context.plan.subject.network, group.replicate, group.variant))
+        if isinstance(made, Exception):
             for item in members:
-                yield _failed(context, item, data)
+                yield _failed(context, item, made)
             return
-        with closing(data.chunks):
-            undefined = [item for item in members if item.cell.hookpoint in data.hidden.not_finite]
-            for item in undefined:
-                yield _undefined(context, data, item, data.hidden.not_finite[item.cell.hookpoint])
-            for unit in _units(context, [item for item in members if item not in undefined]):
-                yield from _run_unit(context, data, unit)
+        network, gate = made
+        for track in context.tracks.values():
+            own = [item for item in members if context.plan.track_of(item.cell).name == track.name]
+            if own:
+                yield from _run_track(context, group, track, own, (network, gate, started))
+                started = time.monotonic()
 
 
-def _units(context: Context, members: list[Planned]) -> list[list[Planned]]:
-    """Cells that are fitted, or loaded, together in one worker."""
-    stored = [item for item in members if context.store.featurizer(ids_of(item).fit).is_dir()]
+def _run_track(
+    context: Context, group: Group, track: Track, members: list[Planned], made: tuple[Network, dict[str, object], float]
+) -> Iterator[Record]:
+    """Cells of one track, of all its methods."""
+    network, gate, started = made
+    members = [_as_far_as_it_can_be_extended(context, item) for item in members]
+    families = sorted({name for item in members for name in item.missing})
+    # A method is told the path of its chunks: it says nothing of the variant.
+    spool = context.store.root / "spool" / uuid.uuid4().hex
+    trusted = _attempt(
+        partial(
+            track.prepare,
+            network,
+            context.blocks,
+            context.plan.subject.tokenizer().decode,
+            families,
+            spool,
+            lambda text, done, total: context.reporter.step(
+                f"replicate {group.replicate}, {group.variant}: {text}", done, total
+            ),
+        )
+    )
+    if isinstance(trusted, Exception):
+        for item in members:
+            yield _failed(context, item, trusted)
+        return
+    shared = SharedData(track, gate, trusted, time.monotonic() - started)
+    with closing(trusted):
+        for item in members:
+            if item.cell.place in trusted.undefined:
+                yield _undefined(context, shared, item, trusted.undefined[item.cell.place])
+        measured = [item for item in members if item.cell.place not in trusted.undefined]
+        for run in context.plan.runs:
+            of_method = [item for item in measured if item.cell.method == run.method.name]
+            for unit in _units(context, run, of_method):
+                yield from _run_unit(context, shared, run, unit)
+
+
+def _as_far_as_it_can_be_extended(context: Context, item: Planned) -> Planned:
+    """A cell that lacks families keeps its record only where what was fitted is kept and was scored on such a machine:
+    values of two dictionaries, or of two platforms, have no place in one record.
+    """
+    record = item.record
+    if record is None or (
+        context.store.featurizer(item.known_ids.fit).is_dir()
+        and record.versions == provenance.versions()
+        and record.hardware == provenance.hardware(context.plan.subject.device)
+    ):
+        return item
+    return item._replace(record=None, missing=tuple(context.plan.track_of(item.cell).families(context.plan.suite)))
+
+
+def _units(context: Context, run: MethodRun, members: list[Planned]) -> list[list[Planned]]:
+    """Cells of a method that are fitted, or loaded, together in one worker."""
+    stored = [item for item in members if context.store.featurizer(item.known_ids.fit).is_dir()]
     fresh = [item for item in members if item not in stored]
-    if context.plan.method.manifest.scope == "model":
+    if run.method.manifest.scope == "model":
         alike: dict[str, list[Planned]] = {}
         for item in fresh:
             alike.setdefault(keyed.digest(item.cell.row.settings, item.cell.method_seed), []).append(item)
         together = list(alike.values())
     else:
-        together = [fresh] if context.joint and fresh else [[item] for item in fresh]
+        together = [fresh] if run.method.name in context.joint and fresh else [[item] for item in fresh]
     return [[item] for item in stored] + together
 
 
-def _run_unit(context: Context, data: GroupData, unit: list[Planned]) -> Iterator[Record]:
+def _run_unit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planned]) -> Iterator[Record]:
     """Fit together, score one by one. When a joint fit fails its cells are fitted alone."""
-    fitted = _attempt(partial(_fit, context, data, unit))
+    fitted = _attempt(partial(_fit, context, shared, run, unit))
     if isinstance(fitted, Exception):
-        if len(unit) > 1 and context.plan.method.manifest.scope == "hookpoint":
+        if len(unit) > 1 and run.method.manifest.scope == "hookpoint":
             for item in unit:
-                yield from _run_unit(context, data, [item])
+                yield from _run_unit(context, shared, run, [item])
         else:
             for item in unit:
                 if isinstance(fitted, NotFinite):
-                    yield _undefined(context, data, item, str(fitted))
+                    yield _undefined(context, shared, item, str(fitted))
                 else:
                     yield _failed(context, item, fitted)
         return
     with closing(fitted.worker):
-        for item, featurizer in zip(unit, fitted.featurizers, strict=True):
-            record = _attempt(partial(_score, context, data, item, featurizer, fitted))
+        for item, answerer in zip(unit, fitted.answerers, strict=True):
+            record = _attempt(partial(_score, context, shared, item, answerer, fitted.cost))
             yield _failed(context, item, record) if isinstance(record, Exception) else record
 
 
-def _group_data(context: Context, group: Group) -> GroupData:
-    """The variant, gated, and everything that is hidden from methods."""
-    started, suite, blocks = time.monotonic(), context.plan.suite, context.blocks
-    context.reporter.step(f"replicate {group.replicate}, {group.variant}: loading and gating", 0, 0)
-    network, gate = variant_of(
-        context.plan.replicates[group.replicate], group, getattr(torch, suite.subject.dtype), context.plan.device
-    )
-    hidden = context.track.prepare(
-        network,
-        blocks,
-        suite.hookpoints,
-        pythia.tokenizer(context.plan.replicates[group.replicate].trained).decode,
-        lambda text: context.reporter.step(f"{group.variant}: {text}", 0, 0),
-    )
-    layers = [layer_of(hookpoint) for hookpoint in suite.hookpoints]
-    chunks = ChunkStore(
-        context.store.root / "spool" / uuid.uuid4().hex,  # a method is told the path: it says nothing of the variant
-        network,
-        blocks["fit"],
-        layers,
-        n_tokens=suite.tokens.fit,
-        stream=suite.stream,
-        progress=lambda done, total: context.reporter.step(
-            f"replicate {group.replicate}, {group.variant}: fit", done, total
-        ),
-    )
-    return GroupData(network, gate, hidden, chunks, time.monotonic() - started)
-
-
-def variant_of(
-    replicate: Replicate, group: Group, dtype: torch.dtype, device: torch.device
-) -> tuple[Network, dict[str, object]]:
-    """The network of a group, and the figures of the gate that it passed."""
-    kind = group.variant.kind
-    original = pythia.load(replicate.trained, dtype, device)
-    own = own_step0(replicate, group.variant)
-    rng = nulls.tensor_rng(kind, group.subject, group.replicate, group.variant.draw)
-    if own is None:
-        network = nulls.build(kind, original, rng)
-    elif group.variant.draw is None:
-        network = Network(pythia.load(own, dtype, device))
-    else:
-        network = nulls.drawn_like(pythia.load(own, dtype, device), rng)
-    return network, nulls.gate(kind, original, network, own_step0=own is not None)
-
-
-def _fit(context: Context, data: GroupData, unit: list[Planned]) -> Fitted:
+def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planned]) -> Fitted:
     """Fit, or load, the cells of a unit; what was fitted is kept at once, so that a kill costs no second fit."""
-    suite, method = context.plan.suite, context.plan.method
-    jobs = [_job(suite, item, hookpoint, data.chunks) for item in unit for hookpoint in _seen(context, item)]
-    if method.manifest.scope == "model":
-        jobs = list({job.stream["id"]: job for job in jobs}.values())
-    layers = {job.stream["id"]: layer_of(job.hookpoint) for job in jobs}
-    started, costs = time.monotonic(), [_cost_file(context, item) for item in unit]
-    worker = _open(context, lambda stream, number: data.chunks.chunk(layers[stream], number), unit[0].cell.opaque)
+    started = time.monotonic()
+    requests = [FitRequest(item.cell.keys, item.cell.row.settings) for item in unit]
+    folders = [context.store.featurizer(item.known_ids.fit) for item in unit]
+    costs = [_cost_file(context, item) for item in unit]
+    worker = _open(context, shared, run, unit[0].cell.opaque)
     try:
-        folders = [context.store.featurizer(ids_of(item).fit) for item in unit]
         if all(folder.is_dir() for folder in folders):
-            found, _ = featurizers.load(worker, folders, jobs)
+            answerers = shared.track.load(worker, shared.trusted, folders, requests)
             known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
-            return Fitted(worker, found, known | {"load_seconds": (time.monotonic() - started) / len(unit)})
-        found, reply = featurizers.fit(worker, jobs, method.manifest.scope)
+            return Fitted(worker, answerers, known | {"load_seconds": (time.monotonic() - started) / len(unit)})
+        answerers, figures = shared.track.fit(worker, shared.trusted, requests, run.method.manifest.scope)
         seconds = (time.monotonic() - started) / len(unit)
-        cost = {"fit_seconds": seconds, "fitted_together": len(unit), "worker_peak_bytes": float(reply["peak_bytes"])}
-        if method.manifest.scope == "model":
-            place = {job.hookpoint: number for number, job in enumerate(jobs)}
-            found = [found[place[item.cell.hookpoint]] for item in unit]
-        if reply.get("persistent"):
-            for folder, featurizer, file in zip(folders, found, costs, strict=True):
-                if _keep(context, folder, featurizer):
+        cost = {"fit_seconds": seconds, "fitted_together": len(unit), "worker_peak_bytes": float(figures["peak_bytes"])}
+        if figures.get("persistent"):
+            for folder, answerer, file in zip(folders, answerers, costs, strict=True):
+                if _keep(context, folder, answerer):
                     write_text(file, json.dumps(cost) + "\n")
     except BaseException:
         worker.close()
         raise
-    return Fitted(worker, found, cost)
+    return Fitted(worker, answerers, cost)
 
 
-def _score(context: Context, data: GroupData, item: Planned, featurizer: RemoteFeaturizer, fitted: Fitted) -> Record:
-    """Score one cell and keep its record."""
+def _score(
+    context: Context, shared: SharedData, item: Planned, answerer: Answerer, fit_cost: Mapping[str, float]
+) -> Record:
+    """Compute what a cell lacks and keep its record: a new one, or the one that is there with more in it."""
     cell, started = item.cell, time.monotonic()
-    context.reporter.step(f"scoring {cell.group.variant} at {cell.hookpoint}", 0, 0)
-    keys = CellKeys(cell.group.subject, cell.group.replicate, cell.method_seed, cell.hookpoint)
-    scored = context.track.score(data.hidden, cell.hookpoint, featurizer, keys, context.reporter.step)
-    cost = fitted.cost | {
-        "group_seconds": data.seconds,
+    context.reporter.step(f"scoring {cell.method}, {cell.group.variant} at {cell.place}", 0, 0)
+    scored = shared.track.score(shared.trusted, answerer, cell.keys, item.missing, context.reporter.step)
+    if item.record is not None:
+        record = provenance.extended(context.plan, item, scored)
+        context.store.extend(record, scored.samples, scored.tables)
+        return record
+    cost = {
+        **fit_cost,
+        "group_seconds": shared.seconds,
         "score_seconds": time.monotonic() - started,
         "harness_peak_bytes": float(peak_bytes()),
-        "fit_forwards": data.chunks.forwards,
+        **shared.trusted.cost(),
     }
-    record = _record(context, data, item, scored, cost)
-    arrays = Arrays(*scored.shared)
-    kept = arrays if context.store.kept_bytes() < context.plan.suite.keep_gib * 2**30 else None
-    context.store.put(record, scored.latents, kept, scored.tables)
+    record = _record(context, shared, item, scored, cost)
+    room = context.store.kept_bytes() < context.plan.suite.keep_gib * 2**30
+    context.store.put(record, scored.samples, scored.arrays if room else None, scored.tables)
     return record
 
 
-def _record(context: Context, data: GroupData, item: Planned, scored: Scored, cost: dict[str, float]) -> Record:
-    cell = item.cell
+def _record(context: Context, shared: SharedData, item: Planned, scored: Scored, cost: Mapping[str, float]) -> Record:
     return provenance.record(
-        context.plan,
-        item,
-        scored,
-        gate=data.gate,
-        cost=cost,
-        seeds=_seeds(cell.group, cell.method_seed, cell.hookpoint),
-        isolation=context.executor.isolation,
+        context.plan, item, scored, gate=shared.gate, cost=cost, isolation=context.executor.isolation
     )
 
 
-def _undefined(context: Context, data: GroupData, item: Planned, reason: str) -> Record:
-    """The record of a cell whose activations no method can be asked about."""
-    scored = context.track.undefined(reason)
-    record = _record(context, data, item, scored, {"group_seconds": data.seconds})
+def _undefined(context: Context, shared: SharedData, item: Planned, reason: str) -> Record:
+    """The record of a cell of which nothing can be asked."""
+    record = provenance.undefined(
+        context.plan, item, reason, gate=shared.gate, seconds=shared.seconds, isolation=context.executor.isolation
+    )
     context.store.put(record)
     return record
 
@@ -247,57 +246,35 @@ def _failed(context: Context, item: Planned, error: Exception) -> Record:
     return record
 
 
-def _open(context: Context, chunks: Chunks, name: str) -> Worker:
-    worker = context.executor.start(chunks, context.store.root / "logs" / f"{name}.log", context.plan.suite.limits)
-    worker.call(opening(context.plan.method, context.plan.device, context.plan.suite.threads))
+def _open(context: Context, shared: SharedData, run: MethodRun, name: str) -> Worker:
+    log = context.store.root / "logs" / f"{name}.log"
+    worker = context.executor.start(shared.trusted.chunk, log, context.plan.suite.limits)
+    worker.call(opening(run, context.plan.subject.device, context.plan.suite.threads))
     return worker
 
 
-def opening(method: Method, device: torch.device, threads: int) -> dict[str, Any]:
-    """The first request to a worker: which class it is to import, and what it may compute on."""
+def opening(run: MethodRun, device: torch.device, threads: int) -> dict[str, Any]:
+    """The first request to a worker: which class it is to import, what answers for its track, and what it may compute
+    on.
+    """
     return {
         "op": "open",
-        "folder": str(method.folder),
-        "entry": method.manifest.entry,
+        "folder": str(run.method.folder),
+        "entry": run.method.manifest.entry,
+        "session": run.track.session,
         "device": str(device),
         "threads": threads,
     }
 
 
-def _job(suite: Suite, item: Planned, hookpoint: str, chunks: ChunkStore) -> Job:
-    cell = item.cell
-    seeds = _seeds(cell.group, cell.method_seed, hookpoint)
-    stream = {
-        "id": keyed.short("stream", cell.group.subject, cell.group.replicate, cell.method_seed, hookpoint),
-        "d_model": chunks.d_model,
-        "n_tokens": chunks.n_tokens,
-        "chunk_tokens": CHUNK_TOKENS,
-        "shuffle_tokens": suite.stream.shuffle_tokens,
-        "seed": seeds["stream"],
-        "dtype": suite.stream.dtype,
-    }
-    return Job(hookpoint, stream, seeds["fit"], cell.row.settings)
-
-
-def _seen(context: Context, item: Planned) -> Sequence[str]:
-    """Hookpoints whose activations the fit of a cell reads."""
-    return context.plan.suite.hookpoints if context.plan.method.manifest.scope == "model" else (item.cell.hookpoint,)
-
-
-def _seeds(group: Group, method_seed: int, hookpoint: str) -> dict[str, int]:
-    """Seeds of fit and batch order: keyed by replicate, method seed and hookpoint, never by the variant."""
-    where = (group.subject, group.replicate, method_seed, hookpoint)
-    return {"fit": keyed.seed("fit", *where), "stream": keyed.seed("stream", *where)}
-
-
-def _keep(context: Context, folder: Path, featurizer: RemoteFeaturizer) -> bool:
-    """Store a featurizer as long as there is room for it; one that is there already stays."""
+def _keep(context: Context, folder: Path, answerer: Answerer) -> bool:
+    """Store what was fitted as long as there is room for it; what is there already stays."""
     if folder.is_dir():
         return True
     suite, temporary = context.plan.suite, temporary_of(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    featurizer.save(temporary)
+    answerer.save(temporary)
     size = sum(file.lstat().st_size for file in temporary.rglob("*"))
     if size > suite.limits.disk_gib * 2**30:
         shutil.rmtree(temporary)
@@ -310,12 +287,7 @@ def _keep(context: Context, folder: Path, featurizer: RemoteFeaturizer) -> bool:
 
 
 def _cost_file(context: Context, item: Planned) -> Path:
-    return context.store.featurizer(f"{ids_of(item).fit}.json")
-
-
-def ids_of(item: Planned) -> Ids:
-    assert item.ids is not None, "every replicate is on this machine once a run has begun"
-    return item.ids
+    return context.store.featurizer(f"{item.known_ids.fit}.json")
 
 
 def _attempt(call: Callable[[], Result]) -> Result | Exception:

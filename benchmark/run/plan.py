@@ -1,239 +1,219 @@
-"""What a run will do: the subject found, every cell with its content ids, and which are done. No compute."""
+"""What a run will do: the subject resolved, every cell with its content ids, and what is done of it. No compute."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
-
-from benchmark import keyed, registry
-from benchmark.autointerp import items, scores
+from benchmark import keyed
 from benchmark.data import blocks, corpus
 from benchmark.errors import BadInput
-from benchmark.forward import activations
 from benchmark.judges import open as judges
-from benchmark.models import compared, hookpoints, nulls, pythia
-from benchmark.models.compared import Replicate
-from benchmark.models.mini import builtin
-from benchmark.models.pythia import Checkpoint
-from benchmark.records import Record, Store
-from benchmark.spec.cell import Cell, Ids, cells
+from benchmark.models import nulls, subjects
+from benchmark.models.subjects import ResolvedSubject
+from benchmark.records import Record
+from benchmark.reporting import duration
+from benchmark.spec.cell import Cell, Group, Ids, cells, variants
 from benchmark.spec.method import Method, RunSettings
 from benchmark.spec.suite import Suite
-from benchmark.spec.variant import Variant
-from benchmark.tracks.features import track as features
-from benchmark.tracks.features.autointerp import wanted
+from benchmark.store import Store
+from benchmark.tracks.contract import Track, track_class
+
+
+class MethodRun(NamedTuple):
+    """A method of the run, and the settings it is run with."""
+
+    method: Method
+    rows: list[RunSettings]
+
+    @property
+    def track(self) -> type[Track]:
+        """The track that its manifest names."""
+        return track_class(self.method.manifest.track)
 
 
 class Planned(NamedTuple):
-    """A cell, its ids, and its record when it is done. No ids: the subject is not on this machine yet."""
+    """A cell, its ids, its record where there is one, and the families of metrics that are still to be computed. No
+    ids: the subject is not on this machine yet.
+    """
 
     cell: Cell
     ids: Ids | None
     record: Record | None
+    missing: tuple[str, ...]
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to do."""
+        return self.record is None or bool(self.missing)
+
+    @property
+    def known_ids(self) -> Ids:
+        """The ids, of a run that has begun."""
+        assert self.ids is not None, "every replicate is on this machine once a run has begun"
+        return self.ids
 
 
 class Plan(NamedTuple):
-    """Everything `run` needs; `data` holds the content ids of the splits, `suite_hash` that of the suite, empty as long
-    as a replicate is not on this machine.
+    """Everything `run` needs; `data` holds the content ids of the splits, `suite_hashes` that of the suite for each
+    track, none as long as a replicate is not on this machine.
     """
 
     suite: Suite
-    method: Method
-    rows: list[RunSettings]
-    device: torch.device
-    replicates: dict[int, Replicate]
+    runs: tuple[MethodRun, ...]
+    subject: ResolvedSubject
     data: dict[str, str]
-    suite_hash: str
+    suite_hashes: dict[str, str]
     cells: list[Planned]
 
     @property
     def pending(self) -> list[Planned]:
-        return [planned for planned in self.cells if planned.record is None]
+        return [planned for planned in self.cells if planned.pending]
+
+    @property
+    def groups(self) -> int:
+        """Groups that have something to do."""
+        return len({planned.cell.group for planned in self.pending})
+
+    @property
+    def tracks(self) -> dict[str, type[Track]]:
+        """Tracks of the methods, by name."""
+        return {run.track.name: run.track for run in self.runs}
+
+    def run_of(self, cell: Cell) -> MethodRun:
+        """The method that a cell is of."""
+        return next(run for run in self.runs if run.method.name == cell.method)
+
+    def track_of(self, cell: Cell) -> type[Track]:
+        """The track of a cell's method."""
+        return self.run_of(cell).track
 
 
-def make(suite: Suite, method: Method, rows: list[RunSettings], store: Store, *, download: bool) -> Plan:
+def make(suite: Suite, runs: Sequence[MethodRun], store: Store, *, download: bool) -> Plan:
     """Find the subject and look every cell up.
 
     Raises:
         BadInput: anything that can be known to fail before compute.
     """
-    judges.identity(suite.judge)
-    device = _device(suite.subject.device)
-    replicates = _replicates(suite, store.root / "subjects", download)
-    for replicate in replicates.values():
-        _check_room(suite, replicate.trained)
-    with_step0 = any(Variant.parse(name).kind == "step0" for name in suite.variants)
-    compared.check(suite.subject.name, replicates, with_step0=with_step0)
-    data = data_ids(suite, replicates) if replicates else {}
+    subject = subjects.resolve(suite.subject, variants(suite), store.root / "subjects", download=download)
+    _check_room(suite, subject)
+    for track in {run.track.name: run.track for run in runs}.values():
+        track.check(suite, subject)
+    data = blocks.identity(suite.corpus, suite.tokens, subject.tokenizer_hash) if subject.replicates else {}
     if not data or not blocks.home_of(data, store.root / "blocks").is_dir():
         corpus.check(suite.corpus)
     planned = [
-        _look_up(cell, suite, method, replicates, data, store)
-        for cell in cells(suite, method, rows)
-        if not _stands_for_nothing(cell, suite, replicates)
+        _look_up(cell, suite, run, subject, data, store)
+        for run in runs
+        for cell in cells(suite, run.method, run.rows, run.track.places(suite))
+        if not subject.stands_for_nothing(cell.group.replicate, cell.group.variant)
     ]
-    known = len(replicates) == len(suite.subject.replicates)
-    return Plan(
-        suite, method, rows, device, replicates, data, _suite_hash(suite, replicates, data) if known else "", planned
-    )
+    tracks = {run.track.name: run.track for run in runs} if subject.complete else {}
+    hashes = {name: _suite_hash(suite, track, subject, data) for name, track in tracks.items()}
+    return Plan(suite, tuple(runs), subject, data, hashes, planned)
 
 
 def eta(plan: Plan, jobs: int) -> str:
-    """How long the pending cells may take with `jobs` groups side by side, from what the done ones cost: of groups what
-    their cells share, of cells their fit and their scores. Empty when none is done or none is left.
+    """How long the pending cells may take with `jobs` groups side by side, from what the done ones cost. Empty when
+    none is done or none is left.
     """
-    done = [item.record for item in plan.cells if item.record is not None and "score_seconds" in item.record.cost]
-    if not done or not plan.pending:
-        return ""
-    shared = sum(record.cost["group_seconds"] for record in done) / len(done)
-    own = sum(record.cost.get("fit_seconds", 0.0) + record.cost["score_seconds"] for record in done) / len(done)
-    groups = len({item.cell.group for item in plan.pending})
-    seconds = (shared * groups + own * len(plan.pending)) / max(1, min(jobs, groups))
-    return f"; the rest may take about {seconds:.0f} s, judging by those done"
+    seconds = seconds_left([item.record for item in plan.cells if item.record and not item.pending], plan.pending, jobs)
+    return f"; the rest may take {duration(seconds)}, judging by those done" if seconds else ""
+
+
+def seconds_left(
+    done: Sequence[Record], pending: Sequence[Planned], jobs: int, begun: Collection[Group] = ()
+) -> float | None:
+    """Seconds that cells may take: of each group but the begun ones what its cells share, of each cell its fit and its
+    scores, as those that are done cost, over the groups side by side. Of a method that has no cell done, what the
+    others cost.
+    """
+    known = [record for record in done if "score_seconds" in record.cost]
+    if not known or not pending:
+        return None
+    shared = sum(record.cost["group_seconds"] for record in known) / len(known)
+    own: dict[str, list[float]] = {}
+    for record in known:
+        spent = record.cost.get("fit_seconds", 0.0) + record.cost["score_seconds"]
+        own.setdefault(record.where.method, []).append(spent)
+    every = [value for values in own.values() for value in values]
+    work: dict[Group, float] = {}
+    for item in pending:
+        values = own.get(item.cell.method, every)
+        group = item.cell.group
+        work[group] = work.get(group, 0.0 if group in begun else shared) + sum(values) / len(values)
+    return max(sum(work.values()) / max(1, jobs), *work.values())
 
 
 def needs(plan: Plan, jobs: int) -> list[str]:
     """What the pending cells will take: text, disk and, of a language model as judge, requests."""
-    suite, pending = plan.suite, plan.pending
-    if not pending:
+    if not plan.pending:
         return []
-    tokens = suite.tokens
-    said = [
-        f"per group and hookpoint {tokens.fit:,} tokens to fit on, {tokens.explain:,} to explain and "
-        f"{tokens.score:,} to score; {len({item.cell.group for item in pending})} groups, up to {jobs} side by side"
-    ]
-    if plan.replicates:
-        d_model = pythia.config(next(iter(plan.replicates.values())).trained).hidden_size
-        groups = min(jobs, len({item.cell.group for item in pending}))
-        spooled = groups * activations.spool_bytes(tokens.fit, d_model, len(suite.hookpoints), suite.stream)
-        said.append(
-            f"disk: up to {spooled / 2**30:.2f} GiB of activations at a time, and up to {suite.keep_gib:g} GiB of "
-            "featurizers and codes that are kept (keep_gib)"
-        )
-    asked = wanted(suite.metrics)
-    if asked and suite.judge not in registry.JUDGES:
-        said.append(judges.cost(suite.judge, len(pending) * suite.latents, len(asked), "fuzzing@paper" in asked))
+    jobs = min(jobs, plan.groups)
+    said = [f"{plan.groups} groups of cells, up to {jobs} side by side"]
+    for track in plan.tracks.values():
+        pending = sum(plan.track_of(item.cell) is track for item in plan.pending)
+        said += track.costs(plan.suite, plan.subject, pending, jobs) if pending else []
+    said.append(f"disk: up to {plan.suite.keep_gib:g} GiB of what is fitted and of codes that are kept (keep_gib)")
     return said
 
 
-def content(suite: Suite) -> dict[str, Any]:
-    """What a suite says, as records show it: its judge without an address."""
-    return suite.content() | {"judge": judges.public(suite.judge)}
+def content(suite: Suite, track: type[Track]) -> dict[str, Any]:
+    """What a suite says to a track, as records show it: its judge without an address, and where cells stand."""
+    said = suite.content()
+    own = {"name": track.name, "places": sorted(track.places(suite)), "table": said.pop("tracks").get(track.name, {})}
+    return said | {"judge": judges.public(suite.judge), "track": own}
 
 
-def _suite_hash(suite: Suite, replicates: dict[int, Replicate], data: dict[str, str]) -> str:
-    """What a suite says, and the text and weights that it says it of: the same under any name, and on any machine."""
-    weights = {
-        seed: [compared.weights_of(checkpoint) for checkpoint in replicate if checkpoint is not None]
-        for seed, replicate in sorted(replicates.items())
-    }
-    return keyed.short("suite", content(suite), data, weights, _parts())
-
-
-def settings_hash(suite: Suite, method: Method, row: RunSettings, data: dict[str, str], revision: str) -> str:
+def settings_hash(plan: Plan, cell: Cell) -> str:
     """What all cells of one row of the board share: everything their ids hold but the cell and its weights."""
-    stream = suite.stream.model_dump(exclude={"spool_gib"})
-    scored = (_metrics(suite), suite.latents, *_judge(suite))
-    subject = (suite.subject.name, suite.subject.dtype, revision, suite.threads)
-    return keyed.short("settings", method.code_hash, row.settings, subject, data, stream, scored, _parts())
+    suite, run = plan.suite, plan.run_of(cell)
+    subject = (suite.subject.name, suite.subject.dtype, suite.subject.revision, suite.threads)
+    places = run.track.places(suite) if run.method.manifest.scope == "model" else ()
+    made = (run.track.fitted_on(suite, plan.data, places), run.track.scored_on(suite, plan.data))
+    return keyed.short("settings", run.method.code_hash, cell.row.settings, subject, *made, _versions())
 
 
-def own_step0(replicate: Replicate, variant: Variant) -> Checkpoint | None:
-    """The weights that a replicate's training began from, where a variant stands for them and they are known: as they
-    are, or as what fresh draws are made like.
-    """
-    return replicate.step0 if variant.kind == "step0" else None
+def _suite_hash(suite: Suite, track: type[Track], subject: ResolvedSubject, data: Mapping[str, str]) -> str:
+    """What a suite says, and the text and weights that it says it of: the same under any name, and on any machine."""
+    return keyed.short("suite", content(suite, track), data, subject.weights, _versions())
 
 
-def data_ids(suite: Suite, replicates: dict[int, Replicate]) -> dict[str, str]:
-    """Content ids of the token blocks of every split."""
-    tokenizer = pythia.tokenizer_fingerprint(next(iter(replicates.values())).trained)
-    return blocks.identity(suite.corpus, suite.tokens, tokenizer)
-
-
-def _check_room(suite: Suite, checkpoint: Checkpoint) -> None:
-    """Refuse hookpoints and blocks that the subject does not have room for."""
-    config = pythia.config(checkpoint)
-    hookpoints.check(suite.hookpoints, config.num_hidden_layers)
-    if suite.tokens.block > config.max_position_embeddings:
+def _check_room(suite: Suite, subject: ResolvedSubject) -> None:
+    """Refuse blocks that the subject does not have room for."""
+    if subject.config is not None and suite.tokens.block > subject.config.max_position_embeddings:
         raise BadInput(
             f"tokens.block is {suite.tokens.block} and {suite.subject.name} takes at most "
-            f"{config.max_position_embeddings} positions"
+            f"{subject.config.max_position_embeddings} positions"
         )
 
 
-def _replicates(suite: Suite, cache: Path, download: bool) -> dict[int, Replicate]:
-    found = {}
-    for seed, source in suite.subject.replicates.items():
-        try:
-            if builtin.is_built_in(source):
-                trained = builtin.checkpoint(source, suite.subject.revision)
-                found[seed] = Replicate(trained, builtin.step0(source, cache))
-                continue
-            trained = pythia.locate(source, suite.subject.revision, download=download)
-            found[seed] = Replicate(trained, pythia.step0_of(trained, download=download))
-        except LocalEntryNotFoundError:
-            continue
-    return found
-
-
-def _stands_for_nothing(cell: Cell, suite: Suite, replicates: dict[int, Replicate]) -> bool:
-    """In case mode plain step-0 is the checkpoint's own, beside the draws: left out where there is none."""
-    replicate = replicates.get(cell.group.replicate)
-    own = suite.subject.null_draws is not None and cell.group.variant == Variant("step0")
-    return own and replicate is not None and replicate.step0 is None
-
-
 def _look_up(
-    cell: Cell, suite: Suite, method: Method, replicates: dict[int, Replicate], data: dict[str, str], store: Store
+    cell: Cell, suite: Suite, run: MethodRun, subject: ResolvedSubject, data: Mapping[str, str], store: Store
 ) -> Planned:
-    if cell.group.replicate not in replicates:
-        return Planned(cell, None, None)
-    ids = _ids(cell, suite, method, replicates[cell.group.replicate], data)
-    return Planned(cell, ids, store.find(suite.name, method.name, ids.score))
+    wanted = run.track.families(suite)
+    if cell.group.replicate not in subject.replicates:
+        return Planned(cell, None, None, tuple(wanted))
+    ids = _ids(cell, suite, run, subject, data)
+    record = store.find(suite.name, run.method.name, ids.score)
+    return Planned(cell, ids, record, _missing(record, wanted))
 
 
-def _ids(cell: Cell, suite: Suite, method: Method, replicate: Replicate, data: dict[str, str]) -> Ids:
-    weights = [pythia.fingerprint(replicate.trained)]
-    own = own_step0(replicate, cell.group.variant)
-    if own is not None:
-        weights.append(pythia.fingerprint(own))
-    seen = suite.hookpoints if method.manifest.scope == "model" else (cell.hookpoint,)
-    stream = suite.stream.model_dump(exclude={"spool_gib"})
-    computed = suite.subject.dtype, suite.threads, stream
-    fit = keyed.short("fit", _parts()["fit"], method.code_hash, cell.key, weights, data["fit"], seen, *computed)
-    seen_by_score = (_metrics(suite), suite.latents, *_judge(suite), data["explain"], data["score"])
-    score = keyed.short("score", _parts()["score"], fit, *seen_by_score)
-    return Ids(fit, score)
+def _missing(record: Record | None, wanted: Mapping[str, str]) -> tuple[str, ...]:
+    """Families that a record lacks, or has by another definition."""
+    known = record.families if record else {}
+    return tuple(name for name, family_id in wanted.items() if known.get(name) != family_id)
 
 
-def _metrics(suite: Suite) -> list[str]:
-    """Metrics of single cells; joins are computed beside them and change no record."""
-    return sorted(name for name in suite.metrics if name in registry.METRICS)
+def _ids(cell: Cell, suite: Suite, run: MethodRun, subject: ResolvedSubject, data: Mapping[str, str]) -> Ids:
+    """Ids follow from content alone: what a family of metrics is computed from, not which families there are."""
+    made_of = subject.made_of(cell.group.replicate, cell.group.variant)
+    seen = run.track.places(suite) if run.method.manifest.scope == "model" else (cell.place,)
+    computed = (suite.subject.dtype, suite.threads, _versions(), run.track.fitted_on(suite, data, seen))
+    fit = keyed.short("fit", run.method.code_hash, cell.key, made_of, *computed)
+    return Ids(fit, keyed.short("score", fit, run.track.scored_on(suite, data)))
 
 
-def _judge(suite: Suite) -> list[str]:
-    """What the answers of the suite's judge and of the ladder depend on, where they are asked anything."""
-    asked = any(name in registry.AUTOINTERP for name in suite.metrics)
-    return [judges.identity(judge) for judge in (suite.judge, *registry.JUDGES)] if asked else []
-
-
-def _parts() -> dict[str, dict[str, Any]]:
-    """Declared versions of the parts whose change makes new numbers."""
-    return {
-        "fit": {"activations": activations.VERSION, "blocks": blocks.VERSION, "nulls": nulls.VERSION},
-        "score": {"features": features.VERSION, "items": items.VERSION, "scores": scores.VERSION},
-    }
-
-
-def _device(name: str) -> torch.device:
-    """The device a suite names; `auto` is CUDA where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise BadInput(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; use auto")
-    return device
+def _versions() -> dict[str, int]:
+    """Declared versions of the parts whose change makes other networks or another text."""
+    return {"blocks": blocks.VERSION, "nulls": nulls.VERSION}

@@ -6,63 +6,110 @@ import functools
 import math
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy
 import torch
 import transformers
 
-from benchmark.errors import BadInput
-from benchmark.models import pythia
-from benchmark.records import Metric, Record, Where
-from benchmark.run import plan
-from benchmark.run.plan import Plan, Planned
-from benchmark.spec.suite import public_name
-from benchmark.tracks.features.track import Scored
+from benchmark.metrics import family, value
+from benchmark.records import MetricValue, Record, Where
+from benchmark.run.plan import Plan, Planned, content, settings_hash
+from benchmark.tracks.contract import Scored, Values
 
 
 def record(
-    planned: Plan,
+    plan: Plan,
     item: Planned,
     scored: Scored,
     *,
-    gate: dict[str, object],
-    cost: dict[str, float],
-    seeds: dict[str, int],
+    gate: Mapping[str, object],
+    cost: Mapping[str, float],
     isolation: str,
 ) -> Record:
     """The record of a scored cell."""
-    replicate = planned.replicates[item.cell.group.replicate]
+    keys, subject = item.cell.keys, plan.subject
+    trained = subject.files[item.cell.group.replicate][0]
     return Record(
-        **_identity(planned, item),
+        **_identity(plan, item),
         status="scored",
-        metrics={
-            name: Metric(value=value.value, reason=value.reason, undefined=value.undefined)
-            for name, value in scored.metrics.items()
-        },
-        counts={name: float(count) for name, count in scored.counts.items() if math.isfinite(count)},
-        gate=gate,
-        seeds=seeds,
+        families={name: _ids(plan, item)[name] for name in item.missing},
+        metrics=_metrics(scored.values),
+        counts=_counts(scored),
+        gate=dict(gate),
+        seeds={purpose: keys.seed(purpose) for purpose in ("fit", "stream")},
         hashes={
-            "code": planned.method.code_hash,
-            "checkpoint": pythia.fingerprint(replicate.trained),
+            "code": plan.run_of(item.cell).method.code_hash,
+            "checkpoint": trained,
             "weights": str(gate["weight_hash"]),
-            "tokenizer": pythia.tokenizer_fingerprint(replicate.trained),
-            **{f"data_{split}": value for split, value in planned.data.items()},
+            "tokenizer": subject.tokenizer_hash,
+            **{f"data_{split}": value for split, value in plan.data.items()},
         },
         versions=versions(),
-        hardware=hardware(planned.device),
-        cost=cost,
+        hardware=hardware(subject.device),
+        cost=dict(cost),
         isolation=isolation,
     )
 
 
-def failure(planned: Plan, item: Planned, error: Exception, isolation: str) -> Record:
+def extended(plan: Plan, item: Planned, scored: Scored) -> Record:
+    """A record with the families that it lacked; what is known to nobody any more goes, everything else stays."""
+    before = item.record
+    assert before is not None
+    known, defined = set(family.names()), {one.name for one in family.families()}
+    kept = {name: value for name, value in before.metrics.items() if name in known}
+    counts = _counts(scored)
+    asked = {name: before.counts.get(name, 0.0) + value for name, value in counts.items() if name.startswith("judge_")}
+    return before.model_copy(
+        update={
+            "families": {name: one for name, one in before.families.items() if name in defined}
+            | {name: _ids(plan, item)[name] for name in item.missing},
+            "metrics": kept | _metrics(scored.values),
+            "counts": before.counts | counts | asked,
+        }
+    )
+
+
+def undefined(
+    plan: Plan, item: Planned, reason: str, *, gate: Mapping[str, object], seconds: float, isolation: str
+) -> Record:
+    """The record of a cell of which nothing is known, and why."""
+    values = {
+        one.name: dict.fromkeys(one.metrics, value.undefined(reason))
+        for one in family.families(plan.track_of(item.cell).name)
+        if one.name in item.missing
+    }
+    scored = Scored(values, {}, pd.DataFrame(), {}, None)
+    if item.record is not None:
+        return extended(plan, item, scored)
+    return record(plan, item, scored, gate=gate, cost={"group_seconds": seconds}, isolation=isolation)
+
+
+def failure(plan: Plan, item: Planned, error: Exception, isolation: str) -> Record:
     """The record of a cell that could not be computed."""
     text = f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
-    return Record(**_identity(planned, item), status="failed", error=text, isolation=isolation)
+    return Record(**_identity(plan, item), status="failed", error=text, isolation=isolation)
+
+
+def _metrics(values: Values) -> dict[str, MetricValue]:
+    return {
+        name: MetricValue(value=found.value, reason=found.reason, undefined=found.undefined)
+        for told in values.values()
+        for name, found in told.items()
+    }
+
+
+def _counts(scored: Scored) -> dict[str, float]:
+    return {name: float(count) for name, count in scored.counts.items() if math.isfinite(count)}
+
+
+def _ids(plan: Plan, item: Planned) -> dict[str, str]:
+    """Ids of the families that the suite asks for."""
+    return plan.track_of(item.cell).families(plan.suite)
 
 
 def versions() -> dict[str, str]:
@@ -78,7 +125,7 @@ def versions() -> dict[str, str]:
 
 def hardware(device: torch.device) -> dict[str, Any]:
     """What the numbers were made on."""
-    found: dict[str, Any] = {
+    made_on: dict[str, Any] = {
         "machine": platform.machine(),
         "processor": processor(),
         "system": platform.system(),
@@ -89,8 +136,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "device": str(device),
     }
     if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
+        made_on["gpu"] = torch.cuda.get_device_name(device)
+    return made_on
 
 
 @functools.cache
@@ -105,28 +152,26 @@ def processor() -> str:
     return " ".join(filter(None, parts)) or platform.machine()
 
 
-def _identity(planned: Plan, item: Planned) -> dict[str, Any]:
-    if item.ids is None:
-        raise BadInput("a cell without ids has no record")
-    cell, suite = item.cell, planned.suite
-    checkpoint = planned.replicates[cell.group.replicate].trained
+def _identity(plan: Plan, item: Planned) -> dict[str, Any]:
+    cell, suite, ids = item.cell, plan.suite, item.known_ids
     return {
         "where": Where(
             suite=suite.name,
+            track=plan.track_of(cell).name,
             method=cell.method,
             label=cell.row.label,
             subject=suite.subject.name,
-            source=public_name(suite.subject.replicates[cell.group.replicate]),
-            revision=checkpoint.revision,
+            source=plan.subject.source(cell.group.replicate),
+            revision=plan.subject.replicates[cell.group.replicate].trained.revision,
             replicate=cell.group.replicate,
             variant=str(cell.group.variant),
             method_seed=cell.method_seed,
-            hookpoint=cell.hookpoint,
+            place=cell.place,
         ),
-        "fit_id": item.ids.fit,
-        "score_id": item.ids.score,
-        "settings_hash": plan.settings_hash(suite, planned.method, cell.row, planned.data, checkpoint.revision),
-        "suite_hash": planned.suite_hash,
-        "suite": plan.content(suite),
+        "fit_id": ids.fit,
+        "score_id": ids.score,
+        "settings_hash": settings_hash(plan, cell),
+        "suite_hash": plan.suite_hashes[plan.track_of(cell).name],
+        "suite": content(suite, plan.track_of(cell)),
         "settings": cell.row.settings,
     }

@@ -3,38 +3,62 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from benchmark import keyed, registry
+import numpy as np
+
+from benchmark import keyed
 from benchmark.spec.method import Method, RunSettings
 from benchmark.spec.suite import Suite
 from benchmark.spec.variant import Variant
 
 
 class Group(NamedTuple):
-    """The unit of execution: all cells of it share one forward pass."""
+    """The unit of execution: all cells of it, of all methods of a run, share one network and its forward pass."""
 
     subject: str
     replicate: int
     variant: Variant
 
 
+class CellKeys(NamedTuple):
+    """What the draws of a cell are keyed by: never the variant, so that variants are paired."""
+
+    subject: str
+    replicate: int
+    method_seed: int
+    place: str
+
+    def rng(self, purpose: str, *more: object) -> np.random.Generator:
+        """The generator of one purpose."""
+        return keyed.rng(purpose, *self, *more)
+
+    def seed(self, purpose: str) -> int:
+        """A seed for a method, of its fit or of the order of its batches."""
+        return keyed.seed(purpose, *self)
+
+
 class Cell(NamedTuple):
-    """One fit and its scores."""
+    """One fit and its scores, at a place of the method's track."""
 
     method: str
     row: RunSettings
     group: Group
     method_seed: int
-    hookpoint: str
+    place: str
 
     @property
     def key(self) -> tuple[object, ...]:
         """What identifies the cell within a suite, as plain values."""
         group = self.group
         where = (group.subject, group.replicate, str(group.variant))
-        return (self.method, self.row.settings, *where, self.method_seed, self.hookpoint)
+        return (self.method, self.row.settings, *where, self.method_seed, self.place)
+
+    @property
+    def keys(self) -> CellKeys:
+        """What its draws are keyed by."""
+        return CellKeys(self.group.subject, self.group.replicate, self.method_seed, self.place)
 
     @property
     def opaque(self) -> str:
@@ -43,31 +67,31 @@ class Cell(NamedTuple):
 
 
 class Ids(NamedTuple):
-    """Content ids of a cell: `fit` names the featurizer, `score` the record."""
+    """Content ids of a cell: `fit` names what the method fitted, `score` the record."""
 
     fit: str
     score: str
 
 
-def cells(suite: Suite, method: Method, rows: Iterable[RunSettings]) -> list[Cell]:
+def cells(suite: Suite, method: Method, rows: Iterable[RunSettings], places: Sequence[str]) -> list[Cell]:
     """All cells of a method under a suite, in the suite's order."""
-    axes = itertools.product(suite.subject.replicates, _variants(suite), rows, suite.method_seeds, suite.hookpoints)
+    axes = itertools.product(suite.subject.replicates, variants(suite), rows, suite.method_seeds, places)
     return [
-        Cell(method.name, row, Group(suite.subject.name, replicate, variant), seed, hookpoint)
-        for replicate, variant, row, seed, hookpoint in axes
+        Cell(method.name, row, Group(suite.subject.name, replicate, variant), seed, place)
+        for replicate, variant, row, seed, place in axes
     ]
 
 
-def _variants(suite: Suite) -> list[Variant]:
+def variants(suite: Suite) -> list[Variant]:
     """Variants of every replicate: in case mode all draws of the nulls, and the checkpoint's own step-0 beside."""
-    found, draws = [], suite.subject.null_draws
+    every, draws = [], suite.subject.null_draws
     for variant in map(Variant.parse, suite.variants):
-        if draws is None or variant.kind not in registry.NULLS:
-            found.append(variant)
+        if draws is None or not variant.is_null:
+            every.append(variant)
             continue
         own = [variant] if variant.kind == "step0" else []
-        found += own + [variant._replace(draw=draw) for draw in range(draws)]
-    return found
+        every += own + [variant._replace(draw=draw) for draw in range(draws)]
+    return every
 
 
 def grouped(cells: Iterable[Cell]) -> list[tuple[Group, list[Cell]]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
-from benchmark import keyed
+from benchmark import keyed, registry
 from benchmark.errors import BadInput, unknown
 from benchmark.spec.suite import Frozen, Suite, sentence
 
@@ -25,12 +25,19 @@ KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "
 class Manifest(Frozen):
     """`method.toml`."""
 
-    track: Literal["features"]
+    track: str = Field(description="features, or another track of the registry")
     entry: str = Field(description="class in method.py")
     summary: str = Field(description="one sentence for tables")
     scope: Literal["hookpoint", "model"] = Field("hookpoint", description="model: one fit sees all hookpoints")
     settings: dict[str, Any] = Field(default_factory=dict, description="constructor's keyword arguments")
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="named changes to the settings")
+
+    @field_validator("track")
+    @classmethod
+    def _known_track(cls, value: str) -> str:
+        if value not in registry.TRACKS:
+            raise ValueError(str(unknown("track", value, registry.TRACKS)))
+        return value
 
 
 class Method(NamedTuple):
@@ -51,20 +58,18 @@ class RunSettings(NamedTuple):
 
 def names(homes: tuple[Path, ...] = HOMES) -> list[str]:
     """All methods on disk; folders that begin with an underscore are templates."""
-    found = {file.parent.name for home in homes for file in home.glob("*/method.toml")}
-    return sorted(name for name in found if NAME.fullmatch(name))
+    folders = {file.parent.name for home in homes for file in home.glob("*/method.toml")}
+    return sorted(name for name in folders if NAME.fullmatch(name))
 
 
 def load(name: str, homes: tuple[Path, ...] = HOMES) -> Method:
-    """Find a method by name.
+    """Find a method by name, or by the path of its folder, which has a slash in it.
 
     Raises:
-        BadInput: no such method, a name that is a path, or its method.toml is not valid.
+        BadInput: no such method, a folder without method.toml, or one that is not valid.
     """
-    folders = [home / name for home in homes if NAME.fullmatch(name) and (home / name / "method.toml").is_file()]
-    if not folders:
-        raise unknown("method", name, names(homes))
-    file = folders[0] / "method.toml"
+    folder = _folder(name, homes)
+    file = folder / "method.toml"
     try:
         manifest = Manifest.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -75,7 +80,27 @@ def load(name: str, homes: tuple[Path, ...] = HOMES) -> Method:
         _check_types(
             f"{file}, {f'preset {name_of_preset}' if name_of_preset else 'settings'}", manifest.settings, preset
         )
-    return Method(name, folders[0], manifest, keyed.short(_code_hash(folders[0]), manifest.entry, manifest.scope))
+    return Method(folder.name, folder, manifest, keyed.short(_code_hash(folder), manifest.entry, manifest.scope))
+
+
+def chosen(said: Sequence[str], homes: tuple[Path, ...] = HOMES) -> list[Method]:
+    """Methods by name or path, several in one text, each once; `all` for every method on disk.
+
+    Raises:
+        BadInput: see `load`; two methods of one name.
+    """
+    listed = [name for text in said for name in ([text] if _is_folder(text) else text.split())]
+    wanted = dict.fromkeys(name for text in listed for name in (names(homes) if text == "all" else [text]))
+    methods = list({method.folder.resolve(): method for method in (load(name, homes) for name in wanted)}.values())
+    if not methods:
+        raise BadInput(f"no method is named: give some of {', '.join(names(homes))}, a path, or all")
+    for number, method in enumerate(methods):
+        for other in methods[:number]:
+            if other.name == method.name:
+                raise BadInput(
+                    f"two methods are called {method.name} ({other.folder}, {method.folder}): rename a folder"
+                )
+    return methods
 
 
 def rows(method: Method, suite: Suite, preset: str | None = None) -> list[RunSettings]:
@@ -85,11 +110,34 @@ def rows(method: Method, suite: Suite, preset: str | None = None) -> list[RunSet
         BadInput: a preset or setting that the method does not have, or a value of another type than its default.
     """
     asked = ({"preset": preset},) if preset else suite.methods.get(method.name, ({},))
-    found = [_row(method, dict(changes)) for changes in asked]
-    for place, row in enumerate(found):
-        if row.settings in [other.settings for other in found[:place]]:
+    listed = [_row(method, dict(changes)) for changes in asked]
+    for place, row in enumerate(listed):
+        if row.settings in [other.settings for other in listed[:place]]:
             raise BadInput(f"suite {suite.name} runs {method.name} twice with the same settings: {row.label}")
-    return found
+    return listed
+
+
+def _is_folder(text: str) -> bool:
+    """Whether a text, which may be anything that somebody typed, is the path of a folder."""
+    try:
+        return bool(text.strip()) and Path(text).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _folder(name: str, homes: tuple[Path, ...]) -> Path:
+    """The folder of a method; a text without a slash is a name."""
+    if "/" in name or name in (".", ".."):
+        folder = Path(name).expanduser().resolve() if _is_folder(name) else Path(name)
+        if not _is_folder(name) or not (folder / "method.toml").is_file():
+            raise BadInput(f"{name} is no method: a folder with method.py and method.toml is needed")
+        if not NAME.fullmatch(folder.name):
+            raise BadInput(f"{name}: a method's folder is named with letters, digits, _ and -, as it names its results")
+        return folder
+    folders = [home / name for home in homes if NAME.fullmatch(name) and (home / name / "method.toml").is_file()]
+    if not folders:
+        raise unknown("method", name, names(homes))
+    return folders[0]
 
 
 def _row(method: Method, changes: dict[str, Any]) -> RunSettings:

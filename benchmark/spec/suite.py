@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from benchmark import keyed, registry
+from benchmark import registry
 from benchmark.errors import BadInput, unknown
+from benchmark.metrics import family
 from benchmark.spec.variant import Variant
 from benchmark.stats.case import FEWEST_DRAWS
 
@@ -117,7 +118,8 @@ class Limits(Frozen):
 
 def _all_metrics(fields: dict[str, Any]) -> tuple[str, ...]:
     known = "corpus" in fields and fields["corpus"].built_in
-    return tuple(name for name in (*registry.METRICS, *registry.JOINS) if known or name not in registry.CONCEPTS)
+    every = (*family.families(), *family.joins())
+    return tuple(name for one in every if known or not one.labelled for name in one.metrics)
 
 
 class Suite(Frozen):
@@ -130,13 +132,15 @@ class Suite(Frozen):
     tokens: TokenBudget
     stream: StreamSettings = StreamSettings()
     limits: Limits = Limits()
-    variants: tuple[str, ...] = Field(tuple(registry.VARIANTS), min_length=1)
-    hookpoints: tuple[str, ...] = Field(min_length=1, description="layers.N = residual stream after block N")
+    variants: tuple[str, ...] = Field(
+        min_length=1, description="always written out, so that a new null enters no suite by itself; cascade:2"
+    )
+    hookpoints: tuple[str, ...] = Field((), description="layers.N = residual stream after block N")
     method_seeds: tuple[int, ...] = Field((0,), min_length=1)
     metrics: tuple[str, ...] = Field(
         default_factory=_all_metrics,
         min_length=1,
-        description="default: all, without the concepts where the corpus has no labels",
+        description="a metric brings its whole family; default: all, the concepts only where the corpus has labels",
     )
     judge: str = Field(
         "lexical",
@@ -152,6 +156,9 @@ class Suite(Frozen):
         ge=0,
         description="disk that fitted featurizers and codes of a results folder may take; what comes after is not "
         "kept, so that a new metric needs a refit",
+    )
+    tracks: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="what a track asks for beyond hookpoints and metrics, by its name"
     )
     methods: dict[str, tuple[dict[str, Any], ...]] = Field(
         default_factory=dict,
@@ -171,7 +178,13 @@ class Suite(Frozen):
     @field_validator("metrics")
     @classmethod
     def _known_metrics(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        return _known("metric", values, (*registry.METRICS, *registry.JOINS))
+        return _known("metric", values, family.names())
+
+    @field_validator("tracks")
+    @classmethod
+    def _known_tracks(cls, values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        _known("track", tuple(values), registry.TRACKS)
+        return values
 
     @field_validator("hookpoints")
     @classmethod
@@ -197,7 +210,7 @@ class Suite(Frozen):
 
     @model_validator(mode="after")
     def _concepts_are_known(self) -> Suite:
-        asked = [name for name in self.metrics if name in registry.CONCEPTS]
+        asked = [name for name in self.metrics if (found := family.family_of(name)) and found.labelled]
         if asked and not self.corpus.built_in:
             raise ValueError(f"metric {asked[0]!r} needs labels: only corpus {BUILT_IN}world has them")
         return self
@@ -212,33 +225,32 @@ class Suite(Frozen):
 
     def content(self) -> dict[str, Any]:
         """What decides the numbers of a run apart from the method, as it can be shown to anybody: equal for a copy of
-        the suite under another name. Of local paths it holds the last part, of the metrics a hash.
+        the suite under another name. Of local paths it holds the last part. Metrics are no part of it: each is what it
+        is, whichever others stand beside it.
         """
-        found: dict[str, Any] = self.model_dump(
+        said: dict[str, Any] = self.model_dump(
             mode="json",
             exclude={
                 "name": True, "summary": True, "methods": True, "limits": True, "keep_gib": True, "judge": True,
-                "subject": {"device"}, "stream": {"spool_gib"},
+                "metrics": True, "subject": {"device"}, "stream": {"spool_gib"},
             },
         )  # fmt: skip
         replicates = {str(seed): public_name(source) for seed, source in self.subject.replicates.items()}
-        found["subject"] |= {"replicates": replicates}
-        found["corpus"] |= {"source": public_name(self.corpus.source)}
-        found |= {name: sorted(found[name]) for name in ("variants", "hookpoints", "method_seeds")}
-        return found | {"metrics": keyed.short("metrics", sorted(self.metrics))}
+        said["subject"] |= {"replicates": replicates}
+        said["corpus"] |= {"source": public_name(self.corpus.source)}
+        return said | {name: sorted(said[name]) for name in ("variants", "hookpoints", "method_seeds")}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], above: str = "") -> list[str]:
     """What two contents of suites say differently, a phrase for each field."""
-    found = []
+    phrases = []
     for name in sorted(one.keys() | other.keys()):
         mine, theirs, where = one.get(name), other.get(name), f"{above}{name}"
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-            found += differences(mine, theirs, f"{where}.")
+            phrases += differences(mine, theirs, f"{where}.")
         elif mine != theirs:
-            said = "differ" if name == "metrics" else f"is {_short(mine)} and {_short(theirs)}"
-            found.append(f"{where} {said}")
-    return found
+            phrases.append(f"{where} is {_short(mine)} and {_short(theirs)}")
+    return phrases
 
 
 def public_name(source: str) -> str:
@@ -283,7 +295,7 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
         return str(unknown("field", where, owner.model_fields if owner else ()))
     if first["type"] == "missing":
         return f"field {where!r} is missing"
-    return f"field {where!r}: {first['msg'].removeprefix('Listed error, ')}" if where else first["msg"]
+    return f"field {where!r}: {first['msg'].removeprefix('Value error, ')}" if where else first["msg"]
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -15,8 +15,8 @@ def superiority(strata: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]
     Args:
         strata: scores of latents on trained and on the null, each [latent].
     """
-    found = []
+    probabilities = []
     for trained, null in strata:
         wins = stats.mannwhitneyu(trained, null, method="asymptotic").statistic
-        found.append(wins / (len(trained) * len(null)))
-    return float(np.mean(found))
+        probabilities.append(wins / (len(trained) * len(null)))
+    return float(np.mean(probabilities))

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+FLOOR = 0.05
+"""Smallest lead over the control that a ratio may rest on, for scores that are like an AUROC."""
 INSENSITIVE = "undefined (assay insensitive)"
 
 

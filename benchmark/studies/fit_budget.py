@@ -13,12 +13,13 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from benchmark.records import Store
 from benchmark.reporting import Reporter, quiet_libraries, reporter
 from benchmark.run import pipeline
-from benchmark.spec.method import RunSettings, rows
+from benchmark.run.plan import MethodRun
 from benchmark.spec.method import load as load_method
+from benchmark.spec.method import rows
 from benchmark.spec.suite import Suite, load
+from benchmark.store import Store
 from benchmark.studies.mini.readme import replace_section
 
 VARIANTS = ("trained", "rerandomized")
@@ -46,8 +47,7 @@ def curve(suite: Suite, method: str, budgets: list[int], store: Store, report: R
     lines = []
     for budget in budgets:
         stage, loaded = at(suite, budget), load_method(method)
-        asked: list[RunSettings] = rows(loaded, stage, None)
-        pipeline.run(stage, loaded, asked, store, "process", report)
+        pipeline.run(stage, [MethodRun(loaded, rows(loaded, stage, None))], store, "process", report)
         for record in store.records(stage.name, method):
             if record.status == "scored":
                 lines.append(
@@ -79,8 +79,8 @@ def main(
     """Print explained variance and eligible share against the fit budget."""
     quiet_libraries()
     with reporter(Console()) as report:
-        found = curve(load(suite), method, budgets, Store(runs), report)
-    table = found.to_markdown(index=False, floatfmt=("d", "s", ",d", ".4f", ".3f", ".3f"))
+        budgets_table = curve(load(suite), method, budgets, Store(runs), report)
+    table = budgets_table.to_markdown(index=False, floatfmt=("d", "s", ",d", ".4f", ".3f", ".3f"))
     typer.echo(table)
     if write:
         replace_section("fit budget", table)

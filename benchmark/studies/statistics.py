@@ -45,8 +45,8 @@ def scores(rng: np.random.Generator, m: int, latents: int, icc: float) -> Simula
 def coverage(runs: int, m: int) -> float:
     """Share of 95 % intervals that hold the gap; should be .93 to .97."""
     rng = keyed.rng("coverage", m)
-    found = [null_gap.gap(0.02 + 0.01 * rng.standard_normal(m)) for _ in range(runs)]
-    return float(np.mean([one is not None and one.interval[0] <= 0.02 <= one.interval[1] for one in found]))
+    gaps = [null_gap.gap(0.02 + 0.01 * rng.standard_normal(m)) for _ in range(runs)]
+    return float(np.mean([one is not None and one.interval[0] <= 0.02 <= one.interval[1] for one in gaps]))
 
 
 def errors(runs: int, icc: float, m: int = 5, latents: int = 500) -> tuple[float, float]:
@@ -54,8 +54,8 @@ def errors(runs: int, icc: float, m: int = 5, latents: int = 500) -> tuple[float
     rng, ours, naive = keyed.rng("type one", icc), 0, 0
     for _ in range(runs):
         trained, null = scores(rng, m, latents, icc), scores(rng, m, latents, icc)
-        found = null_gap.gap(trained.mean(axis=1) - null.mean(axis=1))
-        ours += found is not None and found.p < 0.05
+        gap = null_gap.gap(trained.mean(axis=1) - null.mean(axis=1))
+        ours += gap is not None and gap.p < 0.05
         naive += bool(stats.ttest_ind(trained.ravel(), null.ravel(), alternative="greater").pvalue < 0.05)
     return ours / runs, naive / runs
 
@@ -66,9 +66,9 @@ def verdicts(runs: int, gaps: tuple[float, float, float], delta: float, m: int =
     for _ in range(runs):
         d = {str(place): gap + rng.standard_normal(m) for place, gap in enumerate(gaps)}
         known = null_gap.gaps_of(d)
-        found = null_gap.verdict(d, known, delta=delta) if known else None
-        assert found is not None
-        counts[found] += 1
+        said = null_gap.verdict(d, known, delta=delta) if known else None
+        assert said is not None
+        counts[said] += 1
     return {name: count / runs for name, count in counts.items()}
 
 
@@ -77,8 +77,8 @@ def power(runs: int, design: Design, gap: float = 0.02) -> float:
     rng = keyed.rng("power", *design)
     within = np.sqrt((LATENT_SD**2 + ITEMS_SD**2) / design.latents)
     spread = np.sqrt(2 * (within**2 + design.between**2))
-    found = [null_gap.gap(gap + spread * rng.standard_normal(design.replicates)) for _ in range(runs)]
-    return float(np.mean([one is not None and one.p < 0.05 for one in found]))
+    gaps = [null_gap.gap(gap + spread * rng.standard_normal(design.replicates)) for _ in range(runs)]
+    return float(np.mean([one is not None and one.p < 0.05 for one in gaps]))
 
 
 def ratio_coverage(runs: int, m: int = 5) -> float:
@@ -87,10 +87,10 @@ def ratio_coverage(runs: int, m: int = 5) -> float:
     for _ in range(runs):
         v = 0.2 + 0.02 * rng.standard_normal(m)
         u = 0.12 + 0.02 * rng.standard_normal(m)
-        found = normalised(u, v, floor=0.05)
-        if found:
+        ratio = normalised(u, v, floor=0.05)
+        if ratio:
             defined += 1
-            inside += found.interval[0] <= 0.6 <= found.interval[1]
+            inside += ratio.interval[0] <= 0.6 <= ratio.interval[1]
     return inside / max(defined, 1)
 
 
@@ -123,10 +123,10 @@ def main(
     write: Annotated[bool, typer.Option(help="Put the table into docs/statistics.md.")] = False,
 ) -> None:
     """Print what the statistic does where the truth is known."""
-    found = table(runs)
-    typer.echo(found)
+    made = table(runs)
+    typer.echo(made)
     if write:
-        replace_section("simulations", found, PAGE)
+        replace_section("simulations", made, PAGE)
 
 
 if __name__ == "__main__":

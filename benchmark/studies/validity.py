@@ -24,20 +24,17 @@ from benchmark.api import Latents
 from benchmark.data import blocks
 from benchmark.data.blocks import Blocks
 from benchmark.forward import activations
-from benchmark.models import pythia
-from benchmark.models.compared import Replicate
+from benchmark.models import pythia, subjects
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.mini import builtin
-from benchmark.records import read_all
 from benchmark.reporting import quiet_libraries
-from benchmark.run.group import variant_of
-from benchmark.spec.cell import Group
 from benchmark.spec.suite import Suite, load
 from benchmark.spec.variant import Variant
+from benchmark.store import read_all
 from benchmark.studies.mini.readme import replace_section
 from benchmark.tracks.features import concepts
 from benchmark.tracks.features.featurizer import csr
-from benchmark.tracks.features.track import TokenTable, known_families
+from benchmark.tracks.features.trusted import TokenTable, known_families
 
 SHOWN = ("token_class", "bigram", "latent_state", "topic", "sense", "agreement", "depth", "entity")
 RANDOM = (2048, 16)
@@ -73,8 +70,8 @@ def random_directions(cell: ValidityCell) -> sparse.csr_array:
     n_latents, k = RANDOM
     draw = keyed.rng("random directions").standard_normal((n_latents, cell.x.shape[1]), dtype=np.float32)
     directions = torch.nn.functional.normalize(torch.from_numpy(draw), dim=1)
-    found = torch.relu((cell.x - cell.x.mean(dim=0)) @ directions.T).topk(k, dim=1)
-    return csr(Latents(found.values, found.indices), n_latents)
+    largest = torch.relu((cell.x - cell.x.mean(dim=0)) @ directions.T).topk(k, dim=1)
+    return csr(Latents(largest.values, largest.indices), n_latents)
 
 
 def random_codes(cell: ValidityCell) -> sparse.csr_array:
@@ -101,12 +98,13 @@ def measure(suite: Suite, cache: Path, variants: tuple[str, ...], say: Callable[
     vocab = int(pythia.config(first).vocab_size)
     fixed = {name: _scores(code(ValidityCell(known, vocab, torch.empty(0, 0))), known) for name, code in FIXED.items()}
     lines = []
-    for replicate, source in suite.subject.replicates.items():
+    subject = subjects.resolve(
+        suite.subject, [Variant.parse(variant) for variant in variants], cache / "subjects", download=False
+    )
+    for replicate in suite.subject.replicates:
         for variant in variants:
             say(f"replicate {replicate}, {variant}")
-            own = Replicate(builtin.checkpoint(source), builtin.step0(source, cache / "subjects"))
-            group = Group(suite.subject.name, replicate, Variant.parse(variant))
-            network, _ = variant_of(own, group, torch.float32, torch.device("cpu"))
+            network, _ = subject.network(replicate, Variant.parse(variant))
             found, _ = activations.collect(network, split, "score", layers)
             for hookpoint, x in zip(suite.hookpoints, found, strict=True):
                 fitted = {
@@ -175,12 +173,12 @@ def main(
 ) -> None:
     """Print what concept recovery gives codes whose right score is known."""
     quiet_libraries()
-    found = tables(measure(load(suite), runs, tuple(registry.VARIANTS), typer.echo))
+    made = tables(measure(load(suite), runs, tuple(registry.VARIANTS), typer.echo))
     if records.is_dir():
-        found = "\n\n".join([found, f"`{records.name}` on suite `{records.parent.name}`:", of_records(records)])
-    typer.echo(found)
+        made = "\n\n".join([made, f"`{records.name}` on suite `{records.parent.name}`:", of_records(records)])
+    typer.echo(made)
     if write:
-        replace_section("validity", found)
+        replace_section("validity", made)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,23 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from benchmark.api import Checked, Decoder, FitJob, JointFeatureMethod, Latents, Persistent
-from benchmark.worker.stream import ChunkedStream
+from benchmark.api import Checked, JointFeatureMethod
 
 Fetch = Callable[[str, int], Path]
 Reply = tuple[dict[str, Any], dict[str, Tensor]]
+
+
+class Answers(Protocol):
+    """What answers the requests of one track in a worker: `on_<op>(header, tensors)`."""
+
+    def __init__(self, entry: Any, fetch: Fetch, device: torch.device) -> None: ...
 
 
 class Session:
@@ -29,76 +34,34 @@ class Session:
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
-        self._featurizers: list[Any] = []
         self._class: Any = None
-        self._device = torch.device("cpu")
+        self._answers: Answers | None = None
 
     def handle(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
         """Answer one request; what the method raises comes through."""
-        reply: Reply = getattr(self, f"_on_{header['op']}")(header, tensors)
+        op = header["op"]
+        own = self._answers if op not in ("open", "check") else self
+        reply: Reply = getattr(own, f"on_{op}")(header, tensors)
         return reply
 
-    def _on_open(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
-        self._device = torch.device(header["device"])
+    def on_open(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        """Import the method; `session` names what answers for its track."""
         torch.set_num_threads(header["threads"])
         # As in the harness: sums of numpy and scipy depend on the number of threads.
         threadpool_limits(1, user_api="blas")
         seed_everything(0)
         self._class = load_class(Path(header["folder"]), header["entry"])
+        module, _, attribute = header["session"].partition(":")
+        answers = getattr(importlib.import_module(module), attribute)
+        self._answers = answers(self._class, self._fetch, torch.device(header["device"]))
         return {"joint": issubclass(self._class, JointFeatureMethod), "persistent": hasattr(self._class, "load")}, {}
 
-    def _on_check(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+    def on_check(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        """Let the method refuse its settings."""
         method = self._class(**header["settings"])
         if isinstance(method, Checked):
             method.check(header["d_model"])
         return {}, {}
-
-    def _on_fit(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
-        streams = {spec["id"]: self._stream(spec) for spec in header["streams"]}
-        jobs = [FitJob(streams[job["stream"]], job["seed"], job["settings"]) for job in header["jobs"]]
-        first = jobs[0]
-        seed_everything(first.seed)
-        method = self._class(**first.settings)
-        if header["scope"] == "model":
-            found = method.fit({spec["hookpoint"]: streams[spec["id"]] for spec in header["streams"]}, seed=first.seed)
-            self._featurizers = [found[hookpoint] for hookpoint in header["hookpoints"]]
-        elif len(jobs) > 1:
-            self._featurizers = list(method.fit_many(jobs))
-        else:
-            self._featurizers = [method.fit(first.stream, seed=first.seed)]
-        if len(self._featurizers) != len(header["hookpoints"]):
-            raise ValueError(f"{len(self._featurizers)} featurizers came back for {len(header['hookpoints'])} jobs")
-        return self._described(), {}
-
-    def _on_load(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
-        seed_everything(header["seed"])
-        self._featurizers = [self._class.load(Path(folder)) for folder in header["folders"]]
-        return self._described(), {}
-
-    def _on_save(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
-        self._featurizers[header["index"]].save(Path(header["folder"]))
-        return {}, {}
-
-    @torch.no_grad()
-    def _on_encode(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
-        values, indices = self._featurizers[header["index"]].encode(tensors["x"].to(self._device))
-        return {}, {"values": values.detach().cpu(), "indices": indices.detach().cpu()}
-
-    @torch.no_grad()
-    def _on_decode(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
-        latents = Latents(tensors["values"].to(self._device), tensors["indices"].to(self._device))
-        return {}, {"x": self._featurizers[header["index"]].decode(latents).detach().cpu()}
-
-    def _stream(self, spec: dict[str, Any]) -> ChunkedStream:
-        return ChunkedStream(spec, lambda number: self._fetch(spec["id"], number), self._device)
-
-    def _described(self) -> dict[str, Any]:
-        return {
-            "n_latents": [int(featurizer.n_latents) for featurizer in self._featurizers],
-            "decodes": [isinstance(featurizer, Decoder) for featurizer in self._featurizers],
-            "persistent": all(isinstance(featurizer, Persistent) for featurizer in self._featurizers),
-            "peak_bytes": peak_bytes(),
-        }
 
 
 def load_class(folder: Path, entry: str) -> Any:

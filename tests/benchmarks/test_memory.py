@@ -17,10 +17,11 @@ from baselines.topk_sae.training import Settings, Trainer
 from benchmark.api import Latents
 from benchmark.autointerp.windows import Windows, firing_windows
 from benchmark.judges.contract import Language
-from benchmark.records import Store
 from benchmark.run import pipeline
+from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec.suite import Suite
+from benchmark.store import Store
 from benchmark.tracks.features.autointerp import Text, draw
 from benchmark.tracks.features.featurizer import csr
 from benchmark.worker import session
@@ -45,7 +46,7 @@ def peaks(settings: dict[str, object], runs: Path) -> dict[str, float]:
 
 def run_once(settings: dict[str, object], runs: Path) -> None:
     suite, method = Suite.model_validate(settings), methods.load("topk_sae")
-    outcome = pipeline.run(suite, method, methods.rows(method, suite), Store(runs), "process", Silent())
+    outcome = pipeline.run(suite, [MethodRun(method, methods.rows(method, suite))], Store(runs), "process", Silent())
     assert not outcome.failed
 
 

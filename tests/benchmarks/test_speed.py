@@ -12,13 +12,13 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from baselines.topk_sae.gradients import objective
-from benchmark.execution import featurizers
 from benchmark.execution.contract import Executor
-from benchmark.execution.featurizers import Job
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkServer
 from benchmark.spec.method import ROOT
 from benchmark.spec.suite import Limits
+from benchmark.tracks.features import remote as featurizers
+from benchmark.tracks.features.remote import Job
 from tests.baselines.test_topk_sae import MANIFEST, dense_loss, parameters
 
 N_TOKENS, D_MODEL, CHUNK = 65_536, 64, 8_192

@@ -10,7 +10,7 @@ from benchmark import keyed
 from benchmark.checks import guard
 from benchmark.checks.guard import Expected
 from benchmark.errors import BadInput
-from benchmark.records import Metric, Record, Where
+from benchmark.records import MetricValue, Record, Where
 
 HARDWARE = {"machine": "x86_64", "processor": "P 1", "cpu_capability": "AVX512", "bf16": True, "threads": 1}
 
@@ -18,12 +18,13 @@ HARDWARE = {"machine": "x86_64", "processor": "P 1", "cpu_capability": "AVX512",
 def record(replicate: int, value: float | None, torch: str = "2.13.0", metric: str = "fvu@1") -> Record:
     where = Where(
         suite="smoke", method="m", label="default", subject="x", source="x", revision="r", replicate=replicate,
-        variant="trained", method_seed=0, hookpoint="layers.2",
+        variant="trained", method_seed=0, track="features",
+        place="layers.2",
     )  # fmt: skip
     return Record(
         where=where, status="scored", fit_id=keyed.short("f"), score_id=keyed.short(replicate),
         suite_hash=keyed.short("suite"), settings_hash=keyed.short("h"), settings={}, suite={},
-        metrics={metric: Metric(value=value)}, versions={"torch": torch}, hardware=HARDWARE,
+        metrics={metric: MetricValue(value=value)}, versions={"torch": torch}, hardware=HARDWARE,
     )  # fmt: skip
 
 

@@ -16,12 +16,13 @@ import pytest
 import torch
 
 from benchmark.api import Latents
-from benchmark.execution import featurizers
 from benchmark.execution.contract import Executor, MethodError, Worker
-from benchmark.execution.featurizers import Job, validated
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkedWorker, ForkServer
 from benchmark.spec.suite import Limits
+from benchmark.tracks.features import remote as featurizers
+from benchmark.tracks.features.remote import Job, validated
+from benchmark.tracks.features.track import FeaturesTrack
 
 LIMITS = Limits()
 D_MODEL, N_TOKENS, CHUNK = 8, 2_000, 512
@@ -104,9 +105,12 @@ def server() -> Iterator[ForkServer]:
     made.close()
 
 
+SESSION = {"session": FeaturesTrack.session}
+
+
 def start(executor: Executor, method: Path, limits: Limits = LIMITS) -> Worker:
     worker = executor.start(lambda stream, number: method / f"{number}.bin", method / "worker.log", limits)
-    worker.call({"op": "open", "folder": str(method), "entry": "Method", "device": "cpu", "threads": 1})
+    worker.call({"op": "open", "folder": str(method), "entry": "Method", "device": "cpu", "threads": 1} | SESSION)
     return worker
 
 

@@ -13,13 +13,15 @@ import pytest
 import torch
 
 from benchmark.api import Latents
-from benchmark.execution import featurizers, local
+from benchmark.execution import local
 from benchmark.execution.contract import Executor, MethodError, Worker
-from benchmark.execution.featurizers import Job, validated
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkedWorker, ForkServer
 from benchmark.forward.activations import NotFinite
 from benchmark.spec.suite import Limits
+from benchmark.tracks.features import remote as featurizers
+from benchmark.tracks.features.remote import Job, validated
+from benchmark.tracks.features.track import FeaturesTrack
 from benchmark.worker import session
 from benchmark.worker.session import load_class
 
@@ -51,6 +53,9 @@ class Method:
 """
 
 
+SESSION = {"session": FeaturesTrack.session}
+
+
 def written(folder: Path, body: str = "") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"    {line}\n" for line in body.strip("\n").splitlines())
@@ -60,7 +65,7 @@ def written(folder: Path, body: str = "") -> Path:
 
 def opened(executor: Executor, folder: Path, **limits: float) -> Worker:
     worker = executor.start(lambda stream, number: folder / "none", folder / "log", Limits(**limits))
-    worker.call({"op": "open", "folder": str(folder), "entry": "Method", "device": "cpu", "threads": 1})
+    worker.call({"op": "open", "folder": str(folder), "entry": "Method", "device": "cpu", "threads": 1} | SESSION)
     return worker
 
 
@@ -137,7 +142,9 @@ def work(self):
     for made in (ForkServer(), InProcess()):
         with closing(made):
             worker = made.start(not_finite, tmp_path / "log", Limits())
-            worker.call({"op": "open", "folder": str(reading), "entry": "Method", "device": "cpu", "threads": 1})
+            worker.call(
+                {"op": "open", "folder": str(reading), "entry": "Method", "device": "cpu", "threads": 1} | SESSION
+            )
             spec = {"id": "s", "d_model": 6, "n_tokens": 9, "chunk_tokens": 8, "shuffle_tokens": 8, "seed": 1}
             job = Job("layers.3", spec | {"dtype": "float32"}, 7, {})
             with pytest.raises(NotFinite):

@@ -25,7 +25,8 @@ from benchmark.__main__ import app
 from benchmark.judges.backend import Backend, Spec
 from benchmark.models import pythia
 from benchmark.models.mini import builtin
-from benchmark.records import Record, Store
+from benchmark.records import Record
+from benchmark.store import Store
 
 TEMPLATE = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}assistant: "
 WAIT_SECONDS = 120

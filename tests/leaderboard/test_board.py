@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from benchmark import keyed
-from benchmark.records import Join, Metric, Record, Store, Where, read_all
-from leaderboard import board, markdown, standings
-from leaderboard.standings import ALL
+from benchmark.records import Join, MetricValue, Record, Where
+from benchmark.store import Store
+from leaderboard import board as boards
+from leaderboard import markdown, results
+from leaderboard.standings import ALL, BoardRow
+from tests.leaderboard.rendered import board, lines, page, put_row, rows
+from tests.leaderboard.rendered import whole as wholly
 
 CONTENT = {
     "subject": {"name": "x", "replicates": {"0": "x"}, "null_draws": None},
     "variants": ["trained"], "hookpoints": ["layers.2"], "method_seeds": [0], "judge": "lexical/2",
+    "track": {"name": "features", "places": ["layers.2"], "table": {}},
 }  # fmt: skip
 """What the suite `s` says."""
 
@@ -22,6 +28,7 @@ CONTENT = {
 def where(variant: str, replicate: int, hookpoint: str, label: str = "default") -> Where:
     return Where(
         suite="s",
+        track="features",
         method="m",
         label=label,
         subject="x",
@@ -30,7 +37,7 @@ def where(variant: str, replicate: int, hookpoint: str, label: str = "default") 
         replicate=replicate,
         variant=variant,
         method_seed=0,
-        hookpoint=hookpoint,
+        place=hookpoint,
     )
 
 
@@ -44,7 +51,7 @@ def record(variant: str, replicate: int, hookpoint: str, value: float | None, se
         settings_hash=keyed.short(settings),
         settings={},
         suite=CONTENT,
-        metrics={"fvu@1": Metric(value=value, reason=None if value is not None else "too flat")},
+        metrics={"fvu@1": MetricValue(value=value, reason=None if value is not None else "too flat")},
     )
 
 
@@ -63,7 +70,7 @@ RECORDS = [
 
 
 def test_scores_and_gaps_by_hand() -> None:
-    rows = {row.hookpoint: row for row in standings.rows(RECORDS)}
+    rows = {row.place: row for row in lines(RECORDS)}
     assert list(rows) == [ALL, "layers.2", "layers.10"]
     trained = rows[ALL].scores["trained"]
     assert trained.mean == pytest.approx(0.25)
@@ -75,73 +82,115 @@ def test_scores_and_gaps_by_hand() -> None:
 
 
 def test_a_replicate_with_a_missing_cell_counts_for_nothing() -> None:
-    rows = {row.hookpoint: row for row in standings.rows(RECORDS[1:])}
+    rows = {row.place: row for row in lines(RECORDS[1:])}
     assert rows[ALL].scores["trained"].replicates == 1
     assert rows["layers.2"].scores["trained"].mean == pytest.approx(0.2)
 
 
-def test_joins_become_rows() -> None:
+def test_joins_become_means_over_the_others() -> None:
     joins = [
         Join(
             metric="universality@1",
+            family=keyed.short("family"),
             where=where("trained", 0, "layers.2"),
             other=other,
-            score_ids=(keyed.short("a"), keyed.short("b")),
+            score_ids=(RECORDS[0].score_id, keyed.short("b", other)),
             suite_hash=keyed.short("suite"),
             settings_hash=keyed.short("h"),
             value=value,
+            reason=None if value is not None else "gone",
         )
-        for other, value in ((1, 0.4), (2, 0.6))
+        for other, value in ((1, 0.4), (2, 0.6), (3, None))
     ]
-    (row, _) = standings.rows([], joins)
+    (row, *_) = (line for line in lines(RECORDS[:1], joins) if line.metric == "universality@1")
     assert row.scores["trained"].mean == pytest.approx(0.5)
+    (row, *_) = (line for line in lines(RECORDS[:1], joins[2:]) if line.metric == "universality@1")
+    assert (row.scores["trained"].mean, row.reasons) == (None, ("gone",))
 
 
 def test_rendering_is_stable_and_says_what_is_undefined() -> None:
-    text = markdown.render(standings.rows(RECORDS))
-    assert text == markdown.render(standings.rows(list(reversed(RECORDS))))
-    assert "n/a" in markdown.render(standings.rows(RECORDS[6:]))
+    text = page(RECORDS, method="m")
+    assert text == page(list(reversed(RECORDS)), method="m")
+    assert "n/a" in page(RECORDS[6:], method="m")
     assert "too flat" in text
     assert "0.2500 ± 0.0707" in text
     assert "+0.3000" in text
-    assert "No records yet" in markdown.render([])
+    assert "No records yet" in board([])
+
+
+def whole(value: float, settings: str = "h") -> Record:
+    """The only cell of a suite."""
+    content = CONTENT | {"subject": {"name": "x", "replicates": {"0": "x"}, "null_draws": None}}
+    return record("trained", 0, "layers.2", value, settings).model_copy(update={"suite": content})
+
+
+def put(store: Store, *records: Record, **rows: list[str]) -> Store:
+    store.check()
+    for one in records:
+        store.put(one, LATENTS)
+    store.select("s", "m", rows or {"default": [one.score_id for one in records]})
+    return store
 
 
 def test_own_rows_take_the_place_of_published_ones_and_older_settings_give_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = tmp_path / "results"
-    monkeypatch.setattr(board, "RESULTS", results)
-    monkeypatch.setattr(board, "PUBLISHED", tmp_path / "LEADERBOARD.md")
-    first, mine = Store(tmp_path / "first"), Store(tmp_path / "mine")
-    published = record("trained", 0, "layers.2", 0.9)
-    first.put(published, LATENTS)
-    first.select("s", "m", {"default": [published.score_id]})
-    assert len(board.publish(first, "m")) == 3
-    assert "0.9000" in board.render_published().read_text()
-    old, new = (record("trained", 0, "layers.2", value, name) for value, name in ((0.7, "old"), (0.6, "new")))
-    for one in (old, new):
-        mine.put(one, LATENTS)
-    mine.select("s", "m", {"default": [new.score_id], "other": [keyed.short("nothing yet")]})
-    text = board.render_local(mine)[1].read_text()
+    monkeypatch.setattr(boards, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(boards, "HOME", tmp_path)
+    first = put(Store(tmp_path / "first"), whole(0.9))
+    published = boards.publish(first, "m")
+    assert [path.name for path in published.files] == ["run.json", "scores.csv", "cells.csv", "latents.parquet"]
+    page = tmp_path / "pages" / "s" / "m.md"
+    boards.render_published()
+    assert "0.9000" in page.read_text()
+    old, new = whole(0.7, "old"), whole(0.6, "new")
+    mine = put(Store(tmp_path / "mine"), old, new, default=[new.score_id], other=[keyed.short("nothing yet")])
+    own, _, paths = boards.render_local(mine)
+    assert [row.info.label for row in own] == ["default"]
+    text = paths["all metrics"].read_text()
     assert "0.6000" in text
     assert "0.7000" not in text
     assert "0.9000" not in text
-    board.publish(mine, "m")
-    assert {entry.settings_hash for entry in read_all(results)} == {new.settings_hash}
-    assert len(list(results.rglob("*.parquet"))) == 1
-    before = board.render_published().read_bytes()
-    assert board.render_published().read_bytes() == before
-    assert b"0.9000" not in before
-    assert board.publish(mine, "nobody") == []
+    boards.publish(mine, "m")
+    (row,) = results.rows(tmp_path / "results")
+    assert set(row.cells["settings_hash"]) == {new.settings_hash}
+    assert len(list((tmp_path / "results").rglob("*.parquet"))) == 1
+    before = boards.render_published().read_bytes(), page.read_bytes()
+    assert (boards.render_published().read_bytes(), page.read_bytes()) == before
+    assert b"0.9000" not in before[1]
+    assert boards.publish(mine, "nobody").files == []
 
 
-def test_two_records_of_one_cell_are_refused() -> None:
-    with pytest.raises(ValueError, match="two records of one cell"):
-        standings.rows([*RECORDS, record("trained", 0, "layers.2", 0.8, "old")])
+def test_every_link_of_a_local_board_leads_to_a_page_and_changed_pages_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published rows stand beside own ones without a page of their own; no page keeps what somebody wrote into it."""
+    from tests.leaderboard.test_headline import records  # noqa: PLC0415  which imports this module
+
+    monkeypatch.setattr(boards, "RESULTS", tmp_path / "results")
+    both = wholly(records("mine", seed=1) + records("theirs", seed=2))
+    put_row(tmp_path / "results", next(row for row in rows(both) if row.info.method == "theirs"))
+    store = Store(tmp_path / "runs")
+    store.check()
+    for one in both[: len(both) // 2]:
+        store.put(one)
+    store.select("s", "mine", {"default": [one.score_id for one in both[: len(both) // 2]]})
+    _, entries, paths = boards.render_local(store)
+    text = paths["board"].read_text()
+    assert {entry.method for entry in entries} == {"mine", "theirs"}
+    assert "| theirs |" in text
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert [str(store.root / link) for link in links] == [str(paths["all metrics"])]
+    page, stamp = paths["all metrics"], paths["all metrics"].stat().st_mtime_ns
+    boards.render_local(store)
+    assert page.stat().st_mtime_ns == stamp, "a page that says what its rows say is left as it is"
+    written = page.read_text()
+    page.write_text(written.replace("+0.1", "+0.9"))
+    boards.render_local(store)
+    assert page.read_text() == written
 
 
-def claimed(*nulls: float, m: int = 5) -> standings.BoardRow:
+def claimed(*nulls: float, m: int = 5) -> BoardRow:
     """The row of an error metric that is 0.1 on trained, and on each null what is given; replicates vary a little."""
     names = ("trained", "step0", "rerandomized", "rerandomized-keep-embeddings")
     found = [
@@ -149,7 +198,7 @@ def claimed(*nulls: float, m: int = 5) -> standings.BoardRow:
         for place, (name, level) in enumerate(zip(names, (0.1, *nulls), strict=False))
         for seed in range(m)
     ]
-    return standings.rows(found)[0]
+    return lines(found)[0]
 
 
 def test_a_claim_takes_the_worst_null_in_the_metrics_direction() -> None:
@@ -168,17 +217,17 @@ def test_few_replicates_claim_less() -> None:
     three = claimed(0.5, 0.2, 0.9, m=3)
     assert three.claim is not None
     assert three.claim.verdict is None
-    assert "[" in markdown.render([three])
-    assert "| n/a" in markdown.render([three])
+    assert "[" in "\n".join(markdown.metrics([three]))
+    assert "| n/a" in "\n".join(markdown.metrics([three]))
 
 
 def test_the_board_says_worst_null_and_verdict() -> None:
-    text = markdown.render([claimed(0.5, 0.2, 0.9)])
+    text = "\n".join(markdown.metrics([claimed(0.5, 0.2, 0.9)]))
     assert "beats the null" in text
     assert "rerandomized |" in text
 
 
 def test_a_score_on_fewer_replicates_says_so() -> None:
-    text = markdown.render(standings.rows(RECORDS))
+    text = page(RECORDS, method="m")
     assert "0.5000 (n=1)" in text
     assert "+0.3000 (n=1)" in text

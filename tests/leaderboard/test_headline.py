@@ -11,14 +11,18 @@ import pytest
 
 from benchmark import keyed, registry
 from benchmark.errors import BadInput
-from benchmark.records import Metric, Record, Where
+from benchmark.records import MetricValue, Record, Where
 from benchmark.stats.null_gap import Gap, Verdict
-from leaderboard import compare, gates, layers, resolved, top
-from leaderboard.board import Board
-from leaderboard.headline import Entry, entries
+from benchmark.tracks.features.track import FeaturesTrack
+from leaderboard import compare, gates, layers, resolved, screen
+from leaderboard.headline import Entry
+from leaderboard.layers import Layers
+from leaderboard.rows import Tables
+from tests.leaderboard.rendered import board, entries, lines, nothing, page, rows
 from tests.leaderboard.test_board import CONTENT
 
-HEADLINE = registry.HEADLINE
+HEADLINE = FeaturesTrack.headline
+NULLS = ["step0", "rerandomized", "rerandomized-keep-embeddings"]
 SHUFFLED = registry.beside(HEADLINE, "shuffled")
 SCORES = {"trained": 0.65, "step0": 0.52, "rerandomized": 0.55, "rerandomized-keep-embeddings": 0.54}
 FIDELITY = {"explained_variance@1": 0.9, "kl_score@1": 0.95}
@@ -40,8 +44,8 @@ def records(
     for variant, mean in given.items():
         for replicate in range(m):
             where = Where(
-                suite="s", method=method, label=label, subject="x", source="x", revision="r", replicate=replicate,
-                variant=variant, method_seed=0, hookpoint="layers.1",
+                suite="s", track="features", method=method, label=label, subject="x", source="x", revision="r",
+                replicate=replicate, variant=variant, method_seed=0, place="layers.1",
             )  # fmt: skip
             noise = rng.normal(0, 0.004)
             metrics = {HEADLINE: mean + noise, SHUFFLED: 0.5 + noise / 2} | {
@@ -52,7 +56,7 @@ def records(
                     where=where, status="scored", fit_id=keyed.short("f"),
                     score_id=keyed.short(method, label, variant, replicate), suite_hash=keyed.short("suite"),
                     settings_hash=keyed.short("h"), settings={}, suite=CONTENT,
-                    metrics={name: Metric(value=value) for name, value in metrics.items()},
+                    metrics={name: MetricValue(value=value) for name, value in metrics.items()},
                     counts={"eligible_drawn": 80, "drawn": 100, "n_latents": 512},
                     cost=COST,
                 )
@@ -61,7 +65,7 @@ def records(
 
 
 def changed(entry: Record, metric: str, value: float) -> Record:
-    return entry.model_copy(update={"metrics": entry.metrics | {metric: Metric(value=value)}})
+    return entry.model_copy(update={"metrics": entry.metrics | {metric: MetricValue(value=value)}})
 
 
 def only(found: list[Entry], method: str = "topk_sae") -> Entry:
@@ -92,8 +96,8 @@ def test_few_replicates_make_no_claim(m: int) -> None:
     assert entry.p_holm is None
     if m < 3:
         assert entry.claim is None
-        assert "n/a" in top.tables([entry], [], [])[2]
-        assert "no claim: under three replicates" in top.sentence(entry)
+        assert "n/a" in board(records(m=m))
+        assert "no claim: under three replicates" in screen.sentence(entry)
     else:
         assert entry.claim is not None
         assert entry.claim.verdict is None
@@ -119,7 +123,7 @@ def spoiled(name: str) -> list[Record]:
             ),
         ),
         "one setting": (
-            {}, lambda entry: entry.model_copy(update={"settings_hash": entry.where.variant}),
+            {}, lambda entry: entry.model_copy(update={"settings_hash": keyed.short(entry.where.variant)}),
         ),
     }  # fmt: skip
     scores, change = faults[name]
@@ -135,8 +139,10 @@ def test_each_gate_catches_its_fault_and_voids_the_claim_but_not_the_row(name: s
     assert gate(mine, name).passed is False, mine.gates
     assert mine.void
     assert found[-1].method == "mine"
-    assert "void (" in "\n".join(top.tables(found, [], []))
-    assert f"gate {name}" in top.sentence(mine)
+    assert "void (" in board(spoiled(name))
+    assert f"failed: {name}" in board(spoiled(name))
+    assert "**failed**" in page(spoiled(name), method="mine")
+    assert f"gate {name}" in screen.sentence(mine)
     assert not only(found).void
 
 
@@ -160,14 +166,15 @@ def test_what_cannot_be_assessed_voids_nothing() -> None:
 
 def test_a_method_that_fails_on_nulls_is_flagged() -> None:
     """Worse on trained and much worse on nulls: the lead is the null's."""
-    found = entries(records() + records("mine", seed=1, trained=0.62, step0=0.5, rerandomized=0.5,
-                                        rerandomized_keep_embeddings=0.5))  # fmt: skip
+    both = records() + records("mine", seed=1, trained=0.62, step0=0.5, rerandomized=0.5,
+                               rerandomized_keep_embeddings=0.5)  # fmt: skip
+    found = entries(both)
     lead = only(found, "mine").decomposition
     assert lead is not None
     assert lead.trained == pytest.approx(-0.03, abs=0.01)
     assert lead.null > 0.01
     assert lead.null_suppressed
-    assert "null-suppressed" in "\n".join(top.tables(found, [], []))
+    assert "null-suppressed" in page(both, method="mine")
 
 
 def test_ties_are_shown_as_ties_and_clear_leads_as_ranks() -> None:
@@ -198,15 +205,15 @@ def test_comparison_is_paired_and_against_each_ones_own_worst_null() -> None:
         else entry
         for entry in records("b", seed=1, trained=0.7)
     ]
-    line = next(line for line in compare.compare(both, "s", "b", "a") if line.metric == HEADLINE)
+    line = next(line for line in compare.compare(rows(both), "s", "b", "a") if line.metric == HEADLINE)
     assert line.difference is not None
     assert line.difference.mean == pytest.approx(0.05)
     assert line.difference.interval == pytest.approx((0.05 - 0.00196, 0.05 + 0.00196), abs=1e-5)
     assert line.replicates == 6
     with pytest.raises(BadInput, match="several settings"):
-        compare.compare(both + records("a", label="wide"), "s", "a", "b")
+        compare.compare(rows(both + records("a", label="wide")), "s", "a", "b")
     with pytest.raises(BadInput, match="unknown method"):
-        compare.compare(both, "s", "a", "nobody")
+        compare.compare(rows(both), "s", "a", "nobody")
 
 
 def table_of(record: Record) -> pd.DataFrame:
@@ -217,13 +224,14 @@ def table_of(record: Record) -> pd.DataFrame:
 
 
 def test_the_standardised_gap_takes_out_how_rare_latents_are() -> None:
-    found = resolved.curves(records(), table_of)
-    assert [curve.null for curve in found] == list(registry.NULLS)
+    (row,) = rows(records(), table_of)
+    found = resolved.curves(row)
+    assert [curve.null for curve in found] == NULLS
     for curve in found:
         assert curve.standardised is not None
         assert curve.standardised.mean == pytest.approx(0, abs=0.002)
         assert curve.resolved.left_out == 0
-    assert "standardised gap" in "\n".join(top.tables(entries(records()), [], found))
+    assert "standardised gap" in page(records(), table_of)
 
 
 def test_latents_without_a_score_count_as_chance() -> None:
@@ -232,16 +240,18 @@ def test_latents_without_a_score_count_as_chance() -> None:
         score = trained if record.where.variant == "trained" else np.nan
         return pd.DataFrame({"rate": np.full(20, 2e-3), HEADLINE: score})
 
-    for curve in resolved.curves(records(), unscored):
+    (row,) = rows(records(), unscored)
+    for curve in resolved.curves(row):
         assert curve.standardised is not None
         assert curve.standardised.mean == pytest.approx(0.2005)
 
 
 def test_a_board_renders_the_same_bytes_in_any_order() -> None:
     both = records("a", seed=1) + records("b", seed=2)
-    text = Board(both, [], table_of).text()
-    assert text == Board(list(reversed(both)), [], table_of).text()
-    assert text.index("### Headline") < text.index("#### Gates") < text.index("#### Gap by firing frequency")
+    assert board(both, table_of) == board(list(reversed(both)), table_of)
+    text = page(both, table_of, "a")
+    assert text == page(list(reversed(both)), table_of, "a")
+    assert text.index("### Headline") < text.index("### Gates") < text.index("### Gap by firing frequency")
 
 
 def cased(trained: float, draws: int, method: str = "topk_sae") -> list[Record]:
@@ -249,11 +259,11 @@ def cased(trained: float, draws: int, method: str = "topk_sae") -> list[Record]:
     found = [entry for entry in records(method, m=1, trained=trained) if entry.where.variant in ("trained", "step0")]
     found += [entry for entry in records(method, m=1) if entry.where.variant == registry.CONTROL]
     for draw, entry in enumerate(records(method, m=draws)):
-        if entry.where.variant in registry.NULLS:
+        if entry.where.variant in NULLS:
             where = entry.where.model_copy(
                 update={"variant": f"{entry.where.variant}:{entry.where.replicate}", "replicate": 0}
             )
-            found.append(entry.model_copy(update={"where": where, "score_id": f"{method} draw {draw}"}))
+            found.append(entry.model_copy(update={"where": where, "score_id": keyed.short(method, draw)}))
     return found
 
 
@@ -265,14 +275,13 @@ def test_one_checkpoint_against_draws_says_so_and_nothing_more() -> None:
     assert (entry.case.worst, entry.case.verdict, entry.draws) == ("rerandomized", Verdict.BEATS, 19)
     assert entry.case.rank_p == pytest.approx(1 / 20)
     assert {gate.passed for gate in entry.gates if gate.name != "one setting"} == {None, True}
-    text = "\n".join(top.tables([entry], [], []))
+    text = board(cased(0.65, 19))
     assert "beats the null, conditional on this checkpoint" in text
     assert "1 checkpoint, 19 draws" in text
     assert "step0 (its own)" in text
-    assert "conditional on this checkpoint" in top.sentence(entry)
-    board = Board(cased(0.65, 19), [], lambda record: None)
-    assert "Gap by layer" not in board.text()
-    row = next(row for row in board.rows if row.metric == HEADLINE)
+    assert "conditional on this checkpoint" in screen.sentence(entry)
+    assert "Gap by place" not in page(cased(0.65, 19))
+    row = next(row for row in lines(cased(0.65, 19)) if row.metric == HEADLINE)
     assert row.scores["rerandomized"].replicates == 19
     assert row.gaps["rerandomized"].mean == pytest.approx(0.10, abs=0.01)
 
@@ -280,7 +289,7 @@ def test_one_checkpoint_against_draws_says_so_and_nothing_more() -> None:
 def test_too_few_draws_make_no_claim() -> None:
     (entry,) = entries(cased(0.65, 18))
     assert entry.case is None
-    assert "no claim under 19 draws of every null (18 here)" in top.sentence(entry)
+    assert "no claim under 19 draws of every null (18 here)" in screen.sentence(entry)
 
 
 def test_in_case_mode_zeros_on_nulls_void_the_claim() -> None:
@@ -291,7 +300,7 @@ def test_in_case_mode_zeros_on_nulls_void_the_claim() -> None:
     found = entries(cased(0.65, 19) + theirs)
     assert only(found).void is False
     assert only(found, "mine").void is True
-    assert "void, gate fidelity parity" in top.sentence(only(found, "mine"))
+    assert "void, gate fidelity parity" in screen.sentence(only(found, "mine"))
 
 
 def test_in_case_mode_a_claim_must_survive_at_equal_shares() -> None:
@@ -317,31 +326,35 @@ def test_in_case_mode_claims_are_one_family_and_ordered_by_their_gap() -> None:
 
 def test_a_null_that_is_undefined_on_all_draws_is_still_case_mode() -> None:
     gone = [
-        entry.model_copy(update={"metrics": {HEADLINE: Metric(value=None, reason="undefined there")}})
+        entry.model_copy(update={"metrics": {HEADLINE: MetricValue(value=None, reason="undefined there")}})
         if entry.where.variant.startswith("step0:")
         else entry
         for entry in cased(0.65, 19)
     ]
-    row = next(row for row in Board(gone, [], lambda record: None).rows if row.metric == HEADLINE)
+    row = next(row for row in lines(gone) if row.metric == HEADLINE)
     assert (row.case, row.draws) == (None, 0)
-    assert "1 checkpoint, 0 draws" in Board(gone, [], lambda record: None).text()
+    assert "1 checkpoint, 0 draws" in board(gone)
 
 
 def test_case_mode_has_nothing_to_compare_over() -> None:
     with pytest.raises(BadInput, match="suite s is in case mode"):
-        compare.compare(cased(0.65, 19) + cased(0.6, 19, "mine"), "s", "topk_sae", "mine")
+        compare.compare(rows(cased(0.65, 19) + cased(0.6, 19, "mine")), "s", "topk_sae", "mine")
 
 
 def at(hookpoint: str, found: list[Record]) -> list[Record]:
     return [
         entry.model_copy(
             update={
-                "where": entry.where.model_copy(update={"hookpoint": hookpoint}),
-                "score_id": entry.score_id + hookpoint,
+                "where": entry.where.model_copy(update={"place": hookpoint}),
+                "score_id": keyed.short(entry.score_id, hookpoint),
             }
         )
         for entry in found
     ]
+
+
+def by_layer(found: list[Record], tables: Tables) -> list[Layers]:
+    return [layer for row in rows(found, tables) for layer in layers.layers(row)]
 
 
 def test_by_layer_the_band_holds_the_gaps_and_the_effect_is_over_latents() -> None:
@@ -354,18 +367,17 @@ def test_by_layer_the_band_holds_the_gaps_and_the_effect_is_over_latents() -> No
         scores = [below, 0.9] if record.where.variant == "trained" else [0.6, 0.7]
         return pd.DataFrame({HEADLINE: scores, "rate": 0.01})
 
-    found = {layer.null: layer for layer in layers.layers(both, table)}
-    assert list(found) == list(registry.NULLS)
+    found = {layer.null: layer for layer in by_layer(both, table)}
+    assert list(found) == NULLS
     worst = found["rerandomized"]
-    assert worst.hookpoints == ("layers.1", "layers.10")
+    assert worst.places == ("layers.1", "layers.10")
     assert worst.gaps == pytest.approx([0.10, 0.20], abs=0.01)
     assert worst.band is not None
     assert (worst.band[0] < worst.gaps).all()
     assert (worst.band[1] > worst.gaps).all()
     assert worst.superiority is not None
     assert worst.superiority.mean == pytest.approx((0.5 + 0.75) / 2)
-    text = "\n".join(top.tables([], list(found.values()), []))
-    assert "| 0.625 [0.481, 0.769] |" in text
+    assert "| 0.625 [0.481, 0.769] |" in page(both, table)
 
 
 def test_more_latents_of_the_same_kind_make_no_interval_narrower() -> None:
@@ -376,7 +388,7 @@ def test_more_latents_of_the_same_kind_make_no_interval_narrower() -> None:
         def table(record: Record) -> pd.DataFrame:
             return pd.DataFrame({HEADLINE: np.tile(drawn[record.score_id], times)[::-1], "rate": 0.01})
 
-        return layers.layers(records(), table)[1].superiority
+        return by_layer(records(), table)[1].superiority
 
     once, twice = effect(1), effect(2)
     assert once is not None
@@ -388,10 +400,8 @@ def test_more_latents_of_the_same_kind_make_no_interval_narrower() -> None:
 def test_a_replicate_without_all_layers_is_in_no_band() -> None:
     both = records() + at("layers.10", [entry for entry in records(seed=1) if entry.where.replicate != 5])
     shorter = [entry for entry in both if entry.where.replicate != 5]
-    for one, other in zip(
-        layers.layers(both, lambda record: None), layers.layers(shorter, lambda record: None), strict=True
-    ):
+    for one, other in zip(by_layer(both, nothing), by_layer(shorter, nothing), strict=True):
         assert one.gaps == pytest.approx(other.gaps)
         assert one.superiority is None
-    (few, *_) = layers.layers(records(m=2), lambda record: None)
+    (few, *_) = by_layer(records(m=2), nothing)
     assert few.band is None

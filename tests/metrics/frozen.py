@@ -18,6 +18,7 @@ from benchmark.data.world.concepts import FAMILIES, Family
 from benchmark.judges.lexical import Lexical
 from benchmark.metrics.causal import CausalEffect
 from benchmark.metrics.context import ContextSensitivity
+from benchmark.metrics.density import density
 from benchmark.metrics.position import PositionCounts
 from benchmark.metrics.reconstruction import Reconstruction
 from benchmark.metrics.sparsity import Sparsity
@@ -100,6 +101,7 @@ def _codes() -> dict[str, Value]:
     early = sparse.csr_array(codes.multiply((positions < 40)[:, None] | (np.arange(LATENTS) % 3 > 0)))
     return (
         Sparsity.of(_activations("frequencies")).values()
+        | dict(density(Sparsity.of(_activations("frequencies"))))
         | TokenRegression.of(ids, np.roll(ids, 1), documents, codes.toarray().astype(np.float32), VOCAB).values()
         | PositionCounts.of(positions, early, BLOCK).values()
         | ContextSensitivity.of(late, gone).values()

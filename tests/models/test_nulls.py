@@ -10,8 +10,10 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 from benchmark import registry
-from benchmark.models import contents, initialise, nulls, parameters, pythia
+from benchmark.errors import BadInput
+from benchmark.models import contents, gates, initialise, nulls, parameters, pythia
 from benchmark.models.network import Network
+from benchmark.spec.variant import Variant
 from tests.conftest import REVISION
 
 
@@ -24,7 +26,10 @@ def build(kind: str, model: GPTNeoXForCausalLM) -> Network:
     return nulls.build(kind, model, nulls.tensor_rng(kind, "tiny", 0))
 
 
-@pytest.mark.parametrize("kind", registry.VARIANTS)
+EVERY = [f"{kind}:1" if kind in registry.OPTIONS else kind for kind in registry.VARIANTS]
+
+
+@pytest.mark.parametrize("kind", EVERY)
 def test_variants_pass_their_gate_repeat_and_leave_the_original_alone(kind: str, model: GPTNeoXForCausalLM) -> None:
     before = contents.weight_hash(model)
     network = build(kind, model)
@@ -87,18 +92,18 @@ def test_the_gate_catches_a_faulty_null(model: GPTNeoXForCausalLM, fault: str) -
             network.model.gpt_neox.final_layer_norm.weight.normal_()
         else:
             tensor.mul_(0.95).add_(0.3 * original)
-    with pytest.raises(nulls.GateError):
+    with pytest.raises(gates.GateError):
         nulls.gate("rerandomized", model, network)
 
 
 def test_the_gate_catches_a_step0_that_is_not_an_initialisation(model: GPTNeoXForCausalLM) -> None:
     network = build("step0", model)
     nulls.gate("step0", model, network)
-    with pytest.raises(nulls.GateError, match="step-0"):
+    with pytest.raises(gates.GateError, match="step-0"):
         nulls.gate("step0", model, Network(model))
     with torch.no_grad():
         network.model.get_output_embeddings().weight.mul_(1.5)
-    with pytest.raises(nulls.GateError, match="embed_out"):
+    with pytest.raises(gates.GateError, match="embed_out"):
         nulls.gate("step0", model, network)
     nulls.gate("step0", model, network, own_step0=True)
 
@@ -137,3 +142,39 @@ def test_step0_repeats_the_training_seed_on_every_platform(subjects: Path) -> No
 
 
 GOLDEN = [0.293743, -0.460013, -0.166653, 0.474101]
+
+
+def test_shuffled_keeps_every_entry_and_no_place(model: GPTNeoXForCausalLM) -> None:
+    network, original = build("shuffled", model), dict(parameters.named(model))
+    for name, tensor in parameters.named(network.model):
+        assert torch.equal(tensor.flatten().sort().values, original[name].flatten().sort().values)
+        if tensor.numel() > 1000:
+            assert not torch.equal(tensor, original[name])
+    assert nulls.gate("shuffled", model, network)["shuffled"] > 10  # type: ignore[operator]
+
+
+def test_a_cascade_redraws_the_top_blocks_and_shares_them_with_a_deeper_one(model: GPTNeoXForCausalLM) -> None:
+    one, two = (dict(parameters.named(build(f"cascade:{k}", model).model)) for k in (1, 2))
+    for name, tensor in parameters.named(model):
+        if ".layers.1." in name:
+            assert torch.equal(one[name], two[name]), "a deeper cascade redraws the same tensors, and more"
+        else:
+            assert torch.equal(one[name], tensor)
+        if "dense" in name and name.endswith("weight"):
+            assert torch.equal(two[name], tensor) == (".layers." not in name)
+    kept = nulls.gate("cascade:1", model, build("cascade:1", model))["kept"]
+    assert len(kept["below or above the cascade"]) > 4  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("kind", "other"), [("shuffled", "rerandomized"), ("shuffled", "trained"),
+                                             ("cascade:1", "cascade:2"), ("cascade:2", "cascade:1"),
+                                             ("cascade:1", "trained"), ("cascade:2", "shuffled")])  # fmt: skip
+def test_the_gate_tells_one_null_from_another(model: GPTNeoXForCausalLM, kind: str, other: str) -> None:
+    with pytest.raises(gates.GateError):
+        nulls.gate(kind, model, build(other, model))
+
+
+def test_a_cascade_of_more_blocks_than_there_are_is_refused() -> None:
+    nulls.check(Variant.parse("cascade:2"), 2)
+    with pytest.raises(BadInput, match="the subject has 2 blocks: write cascade:1 to :2"):
+        nulls.check(Variant.parse("cascade:3"), 2)

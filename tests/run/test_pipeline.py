@@ -23,18 +23,20 @@ from threadpoolctl import threadpool_info
 
 from benchmark import keyed, registry
 from benchmark.forward.activations import ChunkStore
-from benchmark.models import contents, parameters, pythia
-from benchmark.records import Record, Store
+from benchmark.metrics import family
+from benchmark.models import contents, parameters, pythia, subjects
+from benchmark.records import Record
 from benchmark.run import pipeline, plan
-from benchmark.run.group import variant_of
 from benchmark.run.pipeline import Outcome
+from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
-from benchmark.spec.cell import Group
 from benchmark.spec.method import Method
 from benchmark.spec.suite import Suite
 from benchmark.spec.variant import Variant
-from leaderboard import board
-from tests.conftest import Silent, tiny_settings
+from benchmark.store import Store
+from benchmark.tracks.features.track import FeaturesTrack
+from leaderboard import board, standings
+from tests.conftest import VARIANTS, Silent, tiny_settings
 from tests.judges.scripted import serving
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +47,7 @@ def run(
     suite: Suite, runs: Path, reporter: Silent, isolation: str = "process", method: Method | None = None
 ) -> Outcome:
     method = method or methods.load("topk_sae")
-    return pipeline.run(suite, method, methods.rows(method, suite), Store(runs), isolation, reporter)
+    return pipeline.run(suite, [MethodRun(method, methods.rows(method, suite))], Store(runs), isolation, reporter)
 
 
 def scored(runs: Path, suite: str = "tiny", method: str = "topk_sae") -> dict[str, Record]:
@@ -79,9 +81,10 @@ def test_every_variant_hookpoint_and_replicate_is_scored(done: dict[str, Any]) -
     assert done["outcome"] == Outcome(20, 0, [], {})
     found = scored(done["runs"])
     assert len(found) == 20
-    assert {record.where.variant for record in found.values()} == set(registry.VARIANTS)
+    assert {record.where.variant for record in found.values()} == set(VARIANTS)
     for record in found.values():
-        assert set(record.metrics) == set(registry.METRICS)
+        assert set(record.metrics) == {name for one in family.families() for name in one.metrics}
+        assert set(record.families) == {one.name for one in family.families()}
         assert all(metric.value is not None or metric.reason for metric in record.metrics.values())
         assert record.counts["drawn"] == 20
         assert record.gate["weight_hash"] == record.hashes["weights"]
@@ -93,7 +96,7 @@ def test_every_variant_hookpoint_and_replicate_is_scored(done: dict[str, Any]) -
 def test_variants_share_data_draws_and_seeds_and_differ_in_weights(done: dict[str, Any]) -> None:
     same_cell: dict[tuple[int, str], list[Record]] = {}
     for record in scored(done["runs"]).values():
-        same_cell.setdefault((record.where.replicate, record.where.hookpoint), []).append(record)
+        same_cell.setdefault((record.where.replicate, record.where.place), []).append(record)
     for members in same_cell.values():
         assert len({tuple(record.seeds.items()) for record in members}) == 1
         assert len({record.hashes["data_score"] for record in members}) == 1
@@ -113,11 +116,16 @@ def test_the_control_reconstructs_worst(done: dict[str, Any]) -> None:
 
 def test_again_computes_nothing_and_the_board_is_byte_identical(done: dict[str, Any]) -> None:
     suite, runs = Suite.model_validate(done["settings"]), done["runs"]
-    before = board.render_local(Store(runs))[1].read_bytes()
+
+    def written() -> dict[str, bytes]:
+        return {name: path.read_bytes() for name, path in board.render_local(Store(runs))[2].items()}
+
+    before = written()
+    assert set(before) == {"board", "all metrics"}
     stamps = {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")}
     assert run(suite, runs, Silent()) == Outcome(0, 20, [], {})
     assert {path: path.stat().st_mtime_ns for path in (runs / "records").rglob("*.parquet")} == stamps
-    assert board.render_local(Store(runs))[1].read_bytes() == before
+    assert written() == before
 
 
 def test_without_isolation_the_numbers_are_the_same(done: dict[str, Any], tmp_path: Path) -> None:
@@ -167,7 +175,7 @@ def test_streamed_activations_give_the_same_numbers(done: dict[str, Any], tmp_pa
         ({}, 0, 0),
         ({"hookpoints": ["layers.1"]}, 0, 0),
         ({"method_seeds": [0, 1]}, 20, 20),
-        ({"metrics": ["fvu@1"]}, 20, 0),
+        ({"metrics": ["fvu@1"]}, 0, 0),
         ({"latents": 10}, 20, 0),
         ({"tokens": {"fit": 20_000, "explain": 3_000, "score": 2_000, "block": 64}}, 20, 0),
         ({"tokens": {"fit": 19_000, "explain": 3_000, "score": 3_000, "block": 64}}, 20, 20),
@@ -184,7 +192,7 @@ def test_a_changed_setting_touches_exactly_its_cells(
 ) -> None:
     suite = Suite.model_validate(done["settings"] | change)
     method, store = methods.load("topk_sae"), Store(done["runs"])
-    made = plan.make(suite, method, methods.rows(method, suite), store, download=False)
+    made = plan.make(suite, [MethodRun(method, methods.rows(method, suite))], store, download=False)
     assert len(made.pending) == pending
     fresh = [item for item in made.pending if item.ids and not store.featurizer(item.ids.fit).is_dir()]
     assert len(fresh) == refit
@@ -245,7 +253,7 @@ def test_groups_that_may_run_side_by_side_never_share_chunk_files(
             folders.append(folder)
             super().__init__(folder, *others, **named)
 
-    monkeypatch.setattr("benchmark.run.group.ChunkStore", Seen)
+    monkeypatch.setattr("benchmark.tracks.features.trusted.ChunkStore", Seen)
     variants = ["trained", registry.CONTROL]  # of the same weights
     found = run(Suite.model_validate(done["settings"] | {"variants": variants}), tmp_path / "runs", silent, "none")
     assert found == Outcome(8, 0, [], {})
@@ -255,9 +263,8 @@ def test_groups_that_may_run_side_by_side_never_share_chunk_files(
 def test_a_failure_beside_others_is_told(done: dict[str, Any], tmp_path: Path, silent: Silent) -> None:
     method = submission(tmp_path, "fail_at = 20000")
     suite = Suite.model_validate(done["settings"] | {"methods": {}, "variants": ["trained", "step0"]})
-    found = pipeline.run(
-        suite, method, methods.rows(method, suite), Store(tmp_path / "runs"), "process", silent, jobs=2
-    )
+    asked = [MethodRun(method, methods.rows(method, suite))]
+    found = pipeline.run(suite, asked, Store(tmp_path / "runs"), "process", silent, jobs=2)
     assert len(found.failed) == found.computed == 8
     assert sum("asked to fail" in text for text in silent.said) == 8
 
@@ -275,10 +282,10 @@ def test_what_another_process_is_sent_can_be_sent_once_a_language_model_has_judg
     method = submission(tmp_path)
     with serving() as server:
         judge = f"local-chat-completions:model=m,base_url={server.url},num_concurrent=4"
-        wanted = {"methods": {}, "judge": judge, "metrics": [registry.HEADLINE], "variants": ["trained", "step0"]}
+        wanted = {"methods": {}, "judge": judge, "metrics": [FeaturesTrack.headline], "variants": ["trained", "step0"]}
         suite = Suite.model_validate(suite.model_dump() | wanted)
         store = Store(tmp_path / "runs")
-        found = pipeline.run(suite, method, methods.rows(method, suite), store, "none", silent, jobs=2)
+        found = pipeline.run(suite, [MethodRun(method, methods.rows(method, suite))], store, "none", silent, jobs=2)
     assert (found.computed, found.failed) == (8, [])
     assert found.judge["judge_requests"] == len(server.questions) > 8
 
@@ -395,7 +402,9 @@ def test_case_mode_holds_one_checkpoint_against_draws_of_its_nulls(tmp_path: Pat
     assert not [record.error for record in found.values() if record.error]
     assert len({record.hashes["weights"] for record in found.values()}) == 21
     assert len({tuple(record.seeds.items()) for record in found.values()}) == 1
-    row = next(row for row in board.local(Store(tmp_path)).rows if row.suite.startswith("tiny@"))
+    (row,) = (
+        row for row in standings.rows(board.local(Store(tmp_path))[0][0], ["fvu@1"]) if row.place == standings.ALL
+    )
     assert row.claim is None
     assert row.case is not None
     values = {name: record.metrics["fvu@1"].value or 0.0 for name, record in found.items()}
@@ -425,13 +434,14 @@ def test_draws_of_step0_are_like_the_checkpoint_s_own(tiny: dict[str, Any], tmp_
         tensors[name] = tensors[name] if "norm" in name else 3 * tensors[name]
     save_file(tensors, weights, {"format": "pt"})
     tiny["subject"]["replicates"] = {"0": str(tmp_path / "seed0")}
-    replicate = plan._replicates(Suite.model_validate(tiny), Path("unused"), download=False)[0]
-    assert replicate.step0 is not None
-    own = dict(parameters.named(pythia.load(replicate.step0, torch.float32, torch.device("cpu"))))
+    settings = Suite.model_validate(tiny).subject
+    subject = subjects.resolve(settings, [Variant("step0")], tmp_path / "unused", download=False)
+    step0 = subject.replicates[0].step0
+    assert step0 is not None
+    own = dict(parameters.named(pythia.load(step0, torch.float32, torch.device("cpu"))))
     found = []
     for draw in (0, 1):
-        place = Group("tiny-neox", 0, Variant("step0", draw))
-        network, gate = variant_of(replicate, place, torch.float32, torch.device("cpu"))
+        network, gate = subject.network(0, Variant("step0", None, draw))
         found.append(dict(parameters.named(network.model)))
         assert gate["weight_hash"] == contents.weight_hash(network.model)
     for name, tensor in own.items():
@@ -449,6 +459,6 @@ def test_without_an_own_step0_none_is_shown_beside_the_draws(tiny: dict[str, Any
     subject = tiny["subject"] | {"replicates": {"0": str(bare)}, "null_draws": 19}
     suite = Suite.model_validate(tiny | {"subject": subject, "variants": ["trained", "step0"]})
     method = methods.load("topk_sae")
-    made = plan.make(suite, method, methods.rows(method, suite), Store(tmp_path), download=False)
+    made = plan.make(suite, [MethodRun(method, methods.rows(method, suite))], Store(tmp_path), download=False)
     names = {str(item.cell.group.variant) for item in made.cells}
     assert names == {"trained", *(f"step0:{draw}" for draw in range(19))}

@@ -20,7 +20,7 @@ from benchmark.run.launch import processes as parallel
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
-from tests.test_parallel import linger, parallel
+from tests.run.test_processes import linger, parallel
 
 for _ in parallel.spread(2, linger, linger, [(sys.argv[1], str(number)) for number in range(4)], 1):
     pass

@@ -76,6 +76,8 @@ def spread(
         try:
             for _ in range(jobs - 1):
                 begin()
+            # `left` counts calls whose results have not been handed on. Results of others come through `finished`, one
+            # future per call; between two results of an own call those that came in meanwhile are handed on, too.
             left = len(arguments)
             while left:
                 own = _next(waiting) if finished.empty() else None

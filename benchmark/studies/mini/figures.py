@@ -116,10 +116,10 @@ def main(
 ) -> None:
     """Print what the shipped subjects can do, recomputed from their weights."""
     quiet_libraries()
-    found = tables()
-    typer.echo(found)
+    made = tables()
+    typer.echo(made)
     if write:
-        replace_section("figures", found)
+        replace_section("figures", made)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from benchmark.metrics.token_distribution import TokenDistribution
 from benchmark.metrics.value import Value
 
 PAPER, MATCHED = "fuzzing@paper", "fuzzing-token-matched@1"
-BESIDE = (*registry.BLIND, *registry.JUDGES)
 CONTEXTS, ROC_POINTS = 5, 101
 FAR = 10_000
 Rng = Callable[..., np.random.Generator]
@@ -101,13 +100,6 @@ def token_distribution(drawn: Drawn, text: Text) -> TokenDistribution:
     )
 
 
-def wanted(metrics: Sequence[str]) -> list[str]:
-    """Scorers that any of the metrics rests on."""
-    of = {scorer: {scorer, *(registry.beside(scorer, judge) for judge in BESIDE)} for scorer in registry.SCORERS}
-    of[PAPER].add(registry.POOLED)
-    return [scorer for scorer, names in of.items() if names.intersection(metrics)]
-
-
 def assess(drawn: Drawn, text: Text, asking: Asking, rng: Rng, progress: Progress) -> Assessed:
     """Scorers under the suite's judge, under the same with no explanation and with another latent's, and under the
     judges of the ladder.
@@ -147,34 +139,34 @@ def _rounds(drawn: Drawn, text: Text, scorers: Sequence[str], rng: Rng) -> dict[
     split = Split.of(text.score, rng("scored windows").random(len(text.score.rows)), vocab)
     latents = np.flatnonzero(drawn.eligible)
     shown = [drawn.explain[latent].examples(drawn.chosen[latent], text.explain) for latent in latents]
-    found = {}
+    rounds = {}
     for scorer in scorers:
         if scorer == PAPER:
-            found[scorer] = _paper(drawn, split, rng)
+            rounds[scorer] = _paper(drawn, split, rng)
             continue
         ask = registry.resolve(registry.SCORERS[scorer])
         asked = [ask(drawn.score[latent], split, rng(scorer, int(drawn.ids[latent]))) for latent in latents]
-        found[scorer] = Round(latents, shown, asked)
-    return found
+        rounds[scorer] = Round(latents, shown, asked)
+    return rounds
 
 
 def _paper(drawn: Drawn, split: Split, rng: Rng) -> Round:
-    found = [
+    asked = [
         items.paper(firing, split, rng("fixed positions"), rng(PAPER, int(latent)))
         for latent, firing in zip(drawn.ids, drawn.score, strict=True)
     ]
-    survivors = [latent for latent, (shown, _) in enumerate(found) if len(shown)]
-    shown = [drawn.score[latent].examples(found[latent][0], split.windows) for latent in survivors]
-    return Round(np.array(survivors, np.int64), shown, [found[latent][1] for latent in survivors])
+    survivors = [latent for latent, (shown, _) in enumerate(asked) if len(shown)]
+    shown = [drawn.score[latent].examples(asked[latent][0], split.windows) for latent in survivors]
+    return Round(np.array(survivors, np.int64), shown, [asked[latent][1] for latent in survivors])
 
 
 def _explained(judge: Judge, rounds: dict[str, Round], progress: Progress) -> dict[str, list[Explanation]]:
     """Explanations per scorer: the paper's has examples of its own, the others share theirs."""
-    found: dict[int, list[Explanation]] = {}
+    told: dict[int, list[Explanation]] = {}
     for asked in rounds.values():
-        if id(asked.examples) not in found:
-            found[id(asked.examples)] = judge.explain(asked.examples, progress)
-    return {scorer: found[id(asked.examples)] for scorer, asked in rounds.items()}
+        if id(asked.examples) not in told:
+            told[id(asked.examples)] = judge.explain(asked.examples, progress)
+    return {scorer: told[id(asked.examples)] for scorer, asked in rounds.items()}
 
 
 def _graded(judge: Judge, words: list[Explanation], asked: Round, text: Text, progress: Progress) -> list[Grades]:

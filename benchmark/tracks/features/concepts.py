@@ -42,10 +42,10 @@ def recovery(codes: sparse.csr_array, known: Known, *, probes: bool) -> tuple[di
 
 def _asked_together(families: Sequence[Family]) -> list[list[Family]]:
     """Families about the same tokens, compared within the same groups: they share ranks and Gram matrices."""
-    found: dict[tuple[bool, bytes], list[Family]] = {}
+    together: dict[tuple[bool, bytes], list[Family]] = {}
     for family in families:
-        found.setdefault((family.tier == TOKEN_CLASS, family.rows.tobytes()), []).append(family)
-    return list(found.values())
+        together.setdefault((family.tier == TOKEN_CLASS, family.rows.tobytes()), []).append(family)
+    return list(together.values())
 
 
 def _asked(codes: sparse.csr_array, members: list[Family], known: Known, *, probes: bool) -> pd.DataFrame:
@@ -54,21 +54,21 @@ def _asked(codes: sparse.csr_array, members: list[Family], known: Known, *, prob
     by_token = members[0].tier != TOKEN_CLASS
     groups = ids if by_token else np.zeros_like(ids)
     first, second = concepts.halves(z, y, groups, documents)
-    found = concepts.recover(first, second, probes=probes)
+    recovered = concepts.recover(first, second, probes=probes)
     scale = _lift if by_token else np.asarray
     names = [(family.name, concept) for family in members for concept in family.concepts]
     table = pd.DataFrame(names, columns=COLUMNS[:2]).reindex(columns=list(COLUMNS))
     table["prevalence"] = y.mean(axis=0)
-    table["recovery"] = scale(found.single)
-    table["latent"] = found.latents
-    for size, grades in found.probes.items():
+    table["recovery"] = scale(recovered.single)
+    table["latent"] = recovered.latents
+    for size, grades in recovered.probes.items():
         table[f"probe_{size}"] = scale(grades)
     if not by_token:
         random = concepts.halves(z, random_labels(y, ids), groups, documents)
         table["random_labels"] = concepts.recover(*random, probes=False).single
         table["average_precision"] = [
             np.nan if latent < 0 else average_precision_score(second.y[:, row], second.z[:, [latent]].toarray()[:, 0])
-            for row, latent in enumerate(found.latents)
+            for row, latent in enumerate(recovered.latents)
         ]
     return table
 
@@ -89,7 +89,7 @@ def _values(table: pd.DataFrame, *, probes: bool) -> dict[str, Value]:
     by_tier = by_family.groupby(tier.to_numpy()).mean()
     lifts = by_tier.loc[[BIGRAM, LATENT_STATE], "recovery"]
     words = by_tier.loc[TOKEN_CLASS]
-    found: dict[str, Any] = {
+    means: dict[str, Any] = {
         "concept_recovery@1": lifts.mean(skipna=False),
         **{f"concept_recovery.{name}@1": by_tier.loc[name, "recovery"] for name in TIERS},
         **{
@@ -100,8 +100,8 @@ def _values(table: pd.DataFrame, *, probes: bool) -> dict[str, Value]:
         "concept_selectivity@1": words["recovery"] - words["random_labels"],
     }
     if probes:
-        found |= {f"concept_probe_{size}@1": by_tier.loc[LATENT_STATE, f"probe_{size}"] for size in ("1", "5", "all")}
-    values = {name: _value(float(value)) for name, value in found.items()}
+        means |= {f"concept_probe_{size}@1": by_tier.loc[LATENT_STATE, f"probe_{size}"] for size in ("1", "5", "all")}
+    values = {name: _value(float(value)) for name, value in means.items()}
     missing = int(table["recovery"].isna().sum())
     return values | {"concept_recovery@1": values["concept_recovery@1"]._replace(undefined=missing)}
 

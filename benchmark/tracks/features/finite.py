@@ -16,14 +16,14 @@ from benchmark.models.network import Network
 
 def not_finite(hookpoints: Sequence[str], found_on: Mapping[str, Sequence[Tensor]]) -> dict[str, str]:
     """Why nothing can be measured, by hookpoint, from the network's own activations by split, [hookpoint] each."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for part, layers in found_on.items():
         for hookpoint, x in zip(hookpoints, layers, strict=True):
             if not torch.isfinite(x).all():
-                found.setdefault(
+                reasons.setdefault(
                     hookpoint, f"the network's activations at {hookpoint} are not finite on the {part} split"
                 )
-    return found
+    return reasons
 
 
 def first_not_finite(network: Network, blocks: Blocks) -> str:

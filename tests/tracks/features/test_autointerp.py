@@ -13,7 +13,8 @@ from benchmark import keyed, registry
 from benchmark.judges.contract import Examples, Explanation, Grades, Judge, Progress, Questions
 from benchmark.judges.lexical import LADDER, Lexical
 from benchmark.judges.prompts import marked
-from benchmark.tracks.features.autointerp import Asking, Assessed, _blind, assess, draw, wanted
+from benchmark.metrics import family
+from benchmark.tracks.features.autointerp import Asking, Assessed, _blind, assess, draw
 from tests.autointerp.text import Made, as_text, language, made
 
 EXPLAIN, SCORE = made(1, blocks=250), made(2, blocks=250)
@@ -192,8 +193,8 @@ def test_words_examples_contexts_and_curves_are_kept(structured: Assessed) -> No
 
 
 def test_only_wanted_scorers_ask_and_their_values_do_not_depend_on_the_others(structured: Assessed) -> None:
-    assert wanted([registry.beside(MATCHED, "empty"), "fvu@1"]) == [MATCHED]
-    assert wanted([registry.POOLED]) == ["fuzzing@paper"]
+    assert list(family.asked([registry.beside(MATCHED, "empty")], "features")) == ["fuzzing-token-matched"]
+    assert list(family.asked([registry.POOLED, "fvu@1"], "features")) == ["reconstruction", "fuzzing.paper"]
     drawn = draw(np.arange(4), of_context(EXPLAIN, 1), of_context(SCORE, 2), TEXT, rng)
     alone = assess(drawn, TEXT, Asking([MATCHED], judges(), "lexical"), rng, quiet)
     assert alone.values[MATCHED].value == structured.values[MATCHED].value

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import registry
 from benchmark.api import Latents
 from benchmark.data import blocks as token_blocks
-from benchmark.judges.open import Judging
+from benchmark.metrics import family
+from benchmark.metrics.value import Value
 from benchmark.models import pythia
 from benchmark.models.network import Network
-from benchmark.spec.suite import TokenBudget
+from benchmark.spec.cell import CellKeys
+from benchmark.spec.suite import Suite
+from benchmark.tracks.contract import Scored
 from benchmark.tracks.features.featurizer import csr
-from benchmark.tracks.features.track import CellKeys, FeaturesTrack, TrustedData
+from benchmark.tracks.features.track import FeaturesTrack
+from benchmark.tracks.features.trusted import FeaturesData
 from tests.conftest import LANGUAGE, REVISION
 
 D_MODEL = 32
@@ -55,76 +58,97 @@ class Dead(Signed):
         return Latents(torch.zeros(len(x), 1), torch.zeros(len(x), 1, dtype=torch.long))
 
 
-def track(metrics: tuple[str, ...]) -> FeaturesTrack:
-    return FeaturesTrack(metrics, 30, Judging("lexical", Path("unused")))
+EVERY = tuple(one.name for one in family.families("features"))
+SUITE = Suite.model_validate(
+    {
+        "name": "known",
+        "summary": "for tests",
+        "subject": {"name": "tiny", "replicates": {"0": "unused"}},
+        "corpus": LANGUAGE,
+        "tokens": {"fit": 100, "explain": 1500, "score": 1500, "block": 64},
+        "stream": {"shuffle_tokens": 100},
+        "variants": ["trained"],
+        "hookpoints": ["layers.0"],
+        "latents": 30,
+    }
+)
 
 
 @pytest.fixture(scope="module")
-def hidden(subjects: Path, tmp_path_factory: pytest.TempPathFactory) -> TrustedData:
+def track() -> FeaturesTrack:
+    return FeaturesTrack(SUITE, Path("unused"), replay=False)
+
+
+@pytest.fixture(scope="module")
+def trusted(subjects: Path, tmp_path_factory: pytest.TempPathFactory, track: FeaturesTrack) -> FeaturesData:
     checkpoint = pythia.locate(str(subjects / "seed0"), REVISION)
     network = Network(pythia.load(checkpoint, torch.float32, torch.device("cpu")))
-    tokens = TokenBudget(fit=100, explain=1500, score=1500, block=64)
     folder = tmp_path_factory.mktemp("blocks")
-    blocks = token_blocks.prepare(LANGUAGE, tokens, pythia.tokenizer(checkpoint), "t", folder)
+    blocks = token_blocks.prepare(LANGUAGE, SUITE.tokens, pythia.tokenizer(checkpoint), "t", folder)
     decode = pythia.tokenizer(checkpoint).decode
-    return track(tuple(registry.METRICS)).prepare(network, blocks, ["layers.0"], decode, lambda text: None)
+    return track.prepare(network, blocks, decode, EVERY, folder / "spool", lambda text, done, total: None)
 
 
-def score(hidden: TrustedData, featurizer: object, metrics: tuple[str, ...] = tuple(registry.METRICS)):  # type: ignore[no-untyped-def]
-    return track(metrics).score(hidden, "layers.0", featurizer, KEYS, lambda text, done, total: None)  # type: ignore[arg-type]
+def score(trusted: FeaturesData, featurizer: object, families: tuple[str, ...] = EVERY) -> Scored:
+    own = FeaturesTrack(SUITE, Path("unused"), replay=False)
+    return own.score(trusted, featurizer, KEYS, families, lambda text, done, total: None)  # type: ignore[arg-type]
 
 
-def test_a_perfect_featurizer_scores_perfectly(hidden: TrustedData) -> None:
-    scored = score(hidden, Signed())
-    values = {name: value.value for name, value in scored.metrics.items()}
-    assert set(values) == set(registry.METRICS)
+def metrics(scored: Scored) -> dict[str, Value]:
+    return {name: value for told in scored.values.values() for name, value in told.items()}
+
+
+def test_a_perfect_featurizer_scores_perfectly(trusted: FeaturesData) -> None:
+    scored = score(trusted, Signed())
+    values = {name: value.value for name, value in metrics(scored).items()}
+    assert set(values) == {name for one in family.families("features") for name in one.metrics}
     assert values["explained_variance@1"] == pytest.approx(1, abs=1e-5)
     assert values["cosine@1"] == pytest.approx(1, abs=1e-5)
     assert values["kl_score@1"] == pytest.approx(1, abs=1e-3)
     assert values["ce_spliced@1"] == pytest.approx(values["ce_clean@1"], rel=1e-4)
     assert values["l0@1"] == pytest.approx(D_MODEL, rel=1e-3)
-    few = {*registry.CONCEPTS, *registry.AUTOINTERP}
+    few = {name for one in family.families() if one.labelled or "judged" in one.needs for name in one.metrics}
     assert all(value is not None for name, value in values.items() if name not in few)
-    assert all(scored.metrics[name].reason for name in few if values[name] is None)
-    assert len(scored.latents) == 30
-    assert scored.latents["rate"].between(0.001, 1).all()
-    assert {"token_r2@1", "causal_effect@1", "context_sensitivity@1"} <= set(scored.latents)
+    assert all(metrics(scored)[name].reason for name in few if values[name] is None)
+    assert len(scored.samples) == 30
+    assert scored.samples["rate"].between(0.001, 1).all()
+    assert {"token_r2@1", "causal_effect@1", "context_sensitivity@1"} <= set(scored.samples)
 
 
-def test_a_dead_featurizer_has_reasons_and_no_made_up_numbers(hidden: TrustedData) -> None:
-    scored = score(hidden, Dead())
-    assert scored.metrics["dead@1"].value == 1
-    assert scored.metrics["l0@1"].value == 0
+def test_a_dead_featurizer_has_reasons_and_no_made_up_numbers(trusted: FeaturesData) -> None:
+    scored = score(trusted, Dead())
+    assert metrics(scored)["dead@1"].value == 1
+    assert metrics(scored)["l0@1"].value == 0
     for name in ("fvu@1", "kl_score@1", "causal_effect@1", "token_r2@1", "context_sensitivity@1", "token_entropy@2"):
-        assert scored.metrics[name].value is None
-        assert scored.metrics[name].reason
-    assert len(scored.latents) == 0
+        assert metrics(scored)[name].value is None
+        assert metrics(scored)[name].reason
+    assert len(scored.samples) == 0
 
 
-def test_a_nonlinear_decoder_has_no_directions(hidden: TrustedData) -> None:
-    scored = score(hidden, Signed(nonlinear=True))
-    assert scored.metrics["causal_effect@1"].value is None
-    assert "not linear" in str(scored.metrics["causal_effect@1"].reason)
-    assert scored.metrics["explained_variance@1"].value is not None
+def test_a_nonlinear_decoder_has_no_directions(trusted: FeaturesData) -> None:
+    scored = score(trusted, Signed(nonlinear=True))
+    assert metrics(scored)["causal_effect@1"].value is None
+    assert "not linear" in str(metrics(scored)["causal_effect@1"].reason)
+    assert metrics(scored)["explained_variance@1"].value is not None
 
 
-def test_only_what_is_asked_comes_back_and_draws_do_not_depend_on_it(hidden: TrustedData) -> None:
-    alone, everything = score(hidden, Signed(), ("token_r2@1",)), score(hidden, Signed())
-    assert set(alone.metrics) == {"token_r2@1"}
-    assert alone.metrics["token_r2@1"].value == everything.metrics["token_r2@1"].value
-    np.testing.assert_array_equal(alone.shared.drawn, everything.shared.drawn)
+def test_only_what_is_asked_comes_back_and_draws_do_not_depend_on_it(trusted: FeaturesData) -> None:
+    alone, everything = score(trusted, Signed(), ("token_regression",)), score(trusted, Signed())
+    assert list(alone.values) == ["token_regression"]
+    assert metrics(alone)["token_r2@1"].value == metrics(everything)["token_r2@1"].value
+    np.testing.assert_array_equal(alone.samples["latent"], everything.samples["latent"])
 
 
-def test_context_sensitivity_of_what_only_knows_the_token_is_zero(hidden: TrustedData) -> None:
+def test_context_sensitivity_of_what_only_knows_the_token_is_zero(trusted: FeaturesData) -> None:
     """Latents read from the token's own embedding survive any change of context."""
-    embedding = hidden.network.model.get_input_embeddings().weight.detach()
-    rows = torch.from_numpy(hidden.score.ids)
-    swapped = torch.from_numpy(hidden.score.ids[hidden.swapped_rows])
-    token_only = hidden._replace(x={"layers.0": embedding[rows]}, x_swapped={"layers.0": embedding[swapped]})
-    value = score(token_only, Signed(), ("context_sensitivity@1", "token_r2@1")).metrics
+    embedding = trusted.network.model.get_input_embeddings().weight.detach()
+    rows = torch.from_numpy(trusted.score.ids)
+    swapped = torch.from_numpy(trusted.score.ids[trusted.swapped_rows])
+    token_only = trusted._replace(x={"layers.0": embedding[rows]}, x_swapped={"layers.0": embedding[swapped]})
+    value = metrics(score(token_only, Signed(), ("context", "token_regression")))
     assert value["context_sensitivity@1"].value == pytest.approx(0, abs=1e-6)
-    assert value["token_r2@1"].value > 0.5
-    assert score(hidden, Signed()).metrics["context_sensitivity@1"].value > 0.02
+    assert value["token_r2@1"].value > 0.5  # type: ignore[operator]
+    assert metrics(score(trusted, Signed()))["context_sensitivity@1"].value > 0.02  # type: ignore[operator]
 
 
 def test_csr_drops_padding_and_keeps_values() -> None:

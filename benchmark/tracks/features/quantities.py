@@ -1,0 +1,223 @@
+"""What families of metrics take, by name, for one cell: each is made when the first family asks for it, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor, float64
+
+from benchmark.autointerp.examples import EXPLAINED, SCORED
+from benchmark.autointerp.windows import firing_windows
+from benchmark.forward import interventions
+from benchmark.metrics.causal import CausalEffect
+from benchmark.metrics.context import ContextSensitivity
+from benchmark.metrics.position import PositionCounts
+from benchmark.metrics.reconstruction import Reconstruction
+from benchmark.metrics.sparsity import Sparsity
+from benchmark.metrics.splice import Splice
+from benchmark.metrics.token_distribution import TokenDistribution
+from benchmark.metrics.token_regression import TokenRegression
+from benchmark.metrics.value import NotDefined, Value
+from benchmark.spec.cell import CellKeys
+from benchmark.store import Arrays
+from benchmark.tracks.features import autointerp, concepts
+from benchmark.tracks.features.featurizer import (
+    NO_DECODER,
+    ScoredFeaturizer,
+    checked_directions,
+    csr,
+    directions_of,
+)
+from benchmark.tracks.features.trusted import FeaturesData
+
+JOIN_TOKENS = 32_768
+ROWS_AT_ONCE = 8192
+SILENT = "no latent is alive on the score split"
+Judge = Callable[[autointerp.Drawn], autointerp.Assessed]
+
+
+class Quantities:
+    """Of one cell: what its featurizer answers on the score and explain splits, and what follows from it. The first
+    `latents` alive ones in a keyed order of all are the drawn latents.
+    """
+
+    def __init__(
+        self,
+        trusted: FeaturesData,
+        hookpoint: str,
+        featurizer: ScoredFeaturizer,
+        keys: CellKeys,
+        *,
+        latents: int,
+        probes: bool,
+        judge: Judge,
+    ) -> None:
+        self.trusted, self.hookpoint, self.featurizer, self.keys = trusted, hookpoint, featurizer, keys
+        self._latents, self._probes, self._judge = latents, probes, judge
+        self.x = trusted.x[hookpoint]
+        self._answer = featurizer.encode(self.x)
+        self.codes = csr(self._answer, featurizer.n_latents)
+        self.sparsity = Sparsity.of(self.codes)
+        order = keys.rng("latents").permutation(featurizer.n_latents)
+        self.drawn: NDArray[np.int64] = order[self.sparsity.alive[order]][:latents]
+        self.z = self.codes[:, self.drawn].tocsr()
+
+    @cached_property
+    def xhat(self) -> Tensor:
+        """Reconstructions [token, d_model]."""
+        if not self.featurizer.decodes:
+            raise NotDefined(NO_DECODER)
+        return self.featurizer.decode(self._answer)
+
+    @cached_property
+    def explained(self) -> sparse.csr_array:
+        """Codes on the explain split [token, n_latents]."""
+        return csr(self.featurizer.encode(self.trusted.x_explain[self.hookpoint]), self.featurizer.n_latents)
+
+    @cached_property
+    def firing(self) -> autointerp.Drawn:
+        """Windows in which the drawn latents fire."""
+        return autointerp.draw(
+            self.drawn, self.explained[:, self.drawn].tocsc(), self.z.tocsc(), self.trusted.text, self.keys.rng
+        )
+
+    @cached_property
+    def reconstruction(self) -> Reconstruction:
+        mean, total = self.x.mean(dim=0, dtype=float64), Reconstruction()
+        for place in range(0, len(self.x), ROWS_AT_ONCE):
+            part = slice(place, place + ROWS_AT_ONCE)
+            total += Reconstruction.of(self.x[part], self.xhat[part], mean)
+        return total
+
+    @cached_property
+    def splice(self) -> Splice:
+        trusted = self.trusted
+        unchanged, zero, mean = trusted.ablations[self.hookpoint]
+        changed = interventions.spliced(
+            trusted.network, trusted.score_blocks, trusted.residual(self.hookpoint), self.xhat, trusted.clean
+        )
+        return Splice(unchanged, changed, zero, mean)
+
+    @cached_property
+    def causal(self) -> CausalEffect:
+        trusted = self.trusted
+        vectors, why_not = checked_directions(self.featurizer, self.drawn, self.keys.rng("linearity"))
+        if vectors is None or trusted.output:
+            raise NotDefined(trusted.output or why_not)
+        self._require_alive()
+        events = interventions.events(trusted.score_blocks, trusted.score.places, self.z, vectors, self.keys.rng)
+        removed, random = interventions.removals(
+            trusted.network, trusted.score_blocks, trusted.residual(self.hookpoint), trusted.score.places, events
+        )
+        return CausalEffect.of(events.latents, removed, random, self.z.shape[1])
+
+    @cached_property
+    def context(self) -> ContextSensitivity:
+        trusted = self.trusted
+        if not len(trusted.swapped_rows):
+            raise NotDefined("no two full blocks of different documents")
+        self._require_alive()
+        swapped = csr(self.featurizer.encode(trusted.x_swapped[self.hookpoint]), self.featurizer.n_latents)
+        return ContextSensitivity.of(self.z[trusted.swapped_rows], swapped[:, self.drawn].tocsr())
+
+    @cached_property
+    def token_regression(self) -> TokenRegression:
+        self._require_alive()
+        tokens, vocab = self.trusted.score, int(self.trusted.network.model.config.vocab_size)
+        dense = np.asarray(self.z.todense(), dtype=np.float32)
+        return TokenRegression.of(tokens.ids, tokens.previous, tokens.documents, dense, vocab)
+
+    @cached_property
+    def position(self) -> PositionCounts:
+        self._require_alive()
+        return PositionCounts.of(self.trusted.score.places[:, 1], self.z, self.trusted.block)
+
+    @cached_property
+    def token_distribution(self) -> TokenDistribution:
+        self._require_alive()
+        return autointerp.token_distribution(self.firing, self.trusted.text)
+
+    @cached_property
+    def concepts(self) -> tuple[dict[str, Value], pd.DataFrame]:
+        """Values of recovery and, where they are asked for, of probes; one line per concept."""
+        tokens = self.trusted.score
+        known = concepts.Known(self.trusted.families, tokens.ids, tokens.documents)
+        return concepts.recovery(self.codes, known, probes=self._probes)
+
+    @property
+    def concept_recovery(self) -> Mapping[str, Value]:
+        return {name: value for name, value in self.concepts[0].items() if not name.startswith("concept_probe")}
+
+    @property
+    def concept_probes(self) -> Mapping[str, Value]:
+        return {name: value for name, value in self.concepts[0].items() if name.startswith("concept_probe")}
+
+    @cached_property
+    def assessed(self) -> autointerp.Assessed:
+        return self._judge(self.firing)
+
+    @property
+    def judged(self) -> Mapping[str, Value]:
+        """Values of all scorers that are asked for, under every judge."""
+        return self.assessed.values
+
+    def counts(self) -> dict[str, float]:
+        """What stands beside the values, whichever they are."""
+        alive, first = self.sparsity.alive, self.trusted.first[self.hookpoint]
+        whole = {
+            "score_tokens": len(self.x),
+            "n_latents": self.featurizer.n_latents,
+            "alive": int(alive.sum()),
+            "dead": int((self.sparsity.firings == 0).sum()),
+            "drawn": len(self.drawn),
+            "eligible": self._eligible(),
+        }
+        ratio = float(first.norm(dim=1).mean() / self.x.norm(dim=1).mean())
+        return {name: float(count) for name, count in whole.items()} | {
+            "first_token_norm_ratio": ratio,
+            **self._first_token(first),
+        }
+
+    def samples(self, values: Mapping[str, Value], told: Mapping[str, list[object]]) -> pd.DataFrame:
+        """One row per drawn latent."""
+        mass, firing = self.sparsity.mass[self.drawn], self.firing
+        columns: dict[str, object] = {
+            "latent": self.drawn,
+            "rate": self.sparsity.rates[self.drawn],
+            "mean_activation": mass / np.maximum(self.sparsity.firings[self.drawn], 1),
+            "explainer_windows": [len(one.windows) for one in firing.explain],
+            "scorer_windows": [len(one.windows) for one in firing.score],
+        }
+        per_latent = {
+            name: value.per_latent.astype(np.float32) for name, value in values.items() if value.per_latent is not None
+        }
+        return pd.DataFrame({**columns, **per_latent, **told})
+
+    def arrays(self) -> Arrays:
+        """What joins need: codes on the first tokens, the drawn latents, directions of alive latents."""
+        alive = np.flatnonzero(self.sparsity.alive)
+        directions = directions_of(self.featurizer, alive) if self.featurizer.decodes else None
+        return Arrays(self.codes[:JOIN_TOKENS], self.drawn, directions)
+
+    def _require_alive(self) -> None:
+        if not len(self.drawn):
+            raise NotDefined(SILENT)
+
+    def _eligible(self) -> int:
+        """Alive latents that fire in enough windows of either split to be explained and scored."""
+        text = self.trusted.text
+        enough = (firing_windows(self.explained, text.explain) >= EXPLAINED) & (
+            firing_windows(self.codes, text.score) >= SCORED
+        )
+        return int((enough & self.sparsity.alive).sum())
+
+    def _first_token(self, x: Tensor) -> dict[str, float]:
+        if not self.featurizer.decodes:
+            return {}
+        error = (x - self.featurizer.decode(self.featurizer.encode(x))).square().sum()
+        return {"first_token_relative_error": float(error / x.square().sum().clamp(min=1e-30))}

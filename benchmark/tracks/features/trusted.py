@@ -1,0 +1,174 @@
+"""What the features track knows of a group and no method sees: tokens, activations, ablations, labels, text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmark import keyed
+from benchmark.autointerp.windows import Windows
+from benchmark.data.blocks import Blocks
+from benchmark.data.world.concepts import Family, families
+from benchmark.forward import activations, interventions
+from benchmark.forward.activations import ChunkStore
+from benchmark.forward.interventions import Ablations, Residual
+from benchmark.judges.contract import Language
+from benchmark.models.hookpoints import layer_of
+from benchmark.models.network import Network
+from benchmark.spec.cell import CellKeys
+from benchmark.spec.suite import Suite
+from benchmark.tracks.features import autointerp
+from benchmark.tracks.features.finite import first_not_finite, not_finite
+
+
+class TokenTable(NamedTuple):
+    """What is known of each usable token of a split, all [token]; `places` is block and position, [token, 2]."""
+
+    ids: NDArray[np.int64]
+    previous: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, blocks: Blocks) -> TokenTable:
+        block, position = np.nonzero(activations.usable(blocks, np.arange(len(blocks.lengths))).numpy())
+        ids = blocks.tokens.astype(np.int64)
+        places = np.stack([block, position], axis=1)
+        return cls(ids[block, position], ids[block, position - 1], blocks.documents[block].astype(np.int64), places)
+
+
+class FeaturesData(NamedTuple):
+    """Of one group: the network, the tokens, activations per hookpoint, and the chunks that methods are fitted on.
+    `undefined` says of hookpoints why nothing can be measured there, `output` why the network's own predictions cannot
+    be. `streams` are layers by the opaque ids under which methods ask for chunks.
+    """
+
+    network: Network
+    score_blocks: Blocks
+    score: TokenTable
+    explain: TokenTable
+    families: list[Family]
+    x: dict[str, Float[Tensor, "token d_model"]]
+    first: dict[str, Float[Tensor, "block d_model"]]
+    x_explain: dict[str, Float[Tensor, "token d_model"]]
+    swapped_rows: NDArray[np.int64]
+    x_swapped: dict[str, Float[Tensor, "event d_model"]]
+    clean: Float[Tensor, "event d_model"]
+    ablations: dict[str, Ablations]
+    block: int
+    text: autointerp.Text
+    undefined: dict[str, str]
+    output: str | None
+    chunks: ChunkStore
+    streams: dict[str, int]
+
+    def residual(self, hookpoint: str) -> Residual:
+        """The residual stream at a hookpoint on the score split."""
+        return Residual(layer_of(hookpoint), self.x[hookpoint], self.first[hookpoint])
+
+    def chunk(self, stream: str, number: int) -> Path:
+        """The file of a chunk of the fit split."""
+        return self.chunks.chunk(self.streams[stream], number)
+
+    def cost(self) -> dict[str, float]:
+        """Forwards over the fit split that were begun."""
+        return {"fit_forwards": float(self.chunks.forwards)}
+
+    def close(self) -> None:
+        """Delete the chunks."""
+        self.chunks.close()
+
+
+def stream_id(keys: CellKeys) -> str:
+    """What a method is told that its activations are: nothing of the variant."""
+    return keyed.short("stream", *keys)
+
+
+def prepare(  # noqa: PLR0917
+    network: Network,
+    blocks: Mapping[str, Blocks],
+    suite: Suite,
+    decode: Callable[[Sequence[int]], str],
+    needs: Collection[str],
+    spool: Path,
+    progress: Callable[[str, int, int], None],
+) -> FeaturesData:
+    """Everything of a group that does not depend on a method, on the score and explain splits, as far as `needs` name
+    what rests on it.
+    """
+    hookpoints = suite.hookpoints
+    layers = [layer_of(hookpoint) for hookpoint in hookpoints]
+    progress("score and explain activations", 0, 0)
+    x, first = activations.collect(network, blocks["score"], "score", layers)
+    explain, _ = activations.collect(network, blocks["explain"], "explain", layers)
+    where, swapped = np.zeros((0, 2), np.int64), [torch.empty(0, network.d_model)] * len(layers)
+    if "context" in needs:
+        progress("swapped contexts", 0, 0)
+        where, swapped = interventions.swapped(network, blocks["score"], layers)
+    ablated: dict[str, Ablations] = {}
+    clean = torch.empty(0, network.d_model)
+    if "splice" in needs:
+        progress("ablations", 0, 0)
+        residuals = [Residual(*parts) for parts in zip(layers, x, first, strict=True)]
+        clean, sums = interventions.ablations(network, blocks["score"], residuals)
+        ablated = dict(zip(hookpoints, sums, strict=True))
+    score = TokenTable.of(blocks["score"])
+    labelled = bool({"concept_recovery", "concept_probes"} & set(needs))
+    return FeaturesData(
+        network,
+        blocks["score"],
+        score,
+        TokenTable.of(blocks["explain"]),
+        known_families(blocks["score"], score.places) if labelled else [],
+        dict(zip(hookpoints, x, strict=True)),
+        dict(zip(hookpoints, first, strict=True)),
+        dict(zip(hookpoints, explain, strict=True)),
+        _rows_of(score.places, where),
+        dict(zip(hookpoints, swapped, strict=True)),
+        clean,
+        ablated,
+        blocks["score"].tokens.shape[1],
+        _text(blocks, int(network.model.config.vocab_size), decode),
+        not_finite(hookpoints, {"score": x, "explain": explain, "first-token": first, "swapped": swapped}),
+        None if torch.isfinite(clean).all() else first_not_finite(network, blocks["score"]),
+        ChunkStore(
+            spool,
+            network,
+            blocks["fit"],
+            layers,
+            n_tokens=suite.tokens.fit,
+            stream=suite.stream,
+            progress=lambda done, total: progress("fit", done, total),
+        ),
+        {},
+    )
+
+
+def known_families(blocks: Blocks, places: NDArray[np.int64]) -> list[Family]:
+    """What is asked about the usable tokens of labelled blocks."""
+    if blocks.labels is None:
+        return []
+    block, position = places.T
+    return families(blocks.labels[block, position], blocks.labels[block, position - 1], block)
+
+
+def _text(blocks: Mapping[str, Blocks], vocab: int, decode: Callable[[Sequence[int]], str]) -> autointerp.Text:
+    explain, score = (
+        Windows.of(np.asarray(part.tokens), np.asarray(part.lengths, np.int64))
+        for part in (blocks["explain"], blocks["score"])
+    )
+    counts = np.bincount(TokenTable.of(blocks["explain"]).ids, minlength=vocab)
+    return autointerp.Text(explain, score, Language(counts, decode))
+
+
+def _rows_of(places: NDArray[np.int64], where: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Token rows of (block, position) pairs; every pair is present."""
+    width = int(places[:, 1].max()) + 1
+    return np.searchsorted(places[:, 0] * width + places[:, 1], where[:, 0] * width + where[:, 1])
