@@ -23,7 +23,8 @@ from leaderboard.resolved import Curve
 from leaderboard.rows import ResultRow
 from leaderboard.standings import BoardRow
 
-VERSION = 1
+VERSION = 2
+"""Of what a page says of the same rows: raised with its layout, so that pages are made anew."""
 NOT_ASSESSED = "not assessed"
 READING = """\
 Scores are means over places and method seeds, then mean ± standard deviation over replicates (training seeds). Gaps are
@@ -111,28 +112,16 @@ def _digest(rows: Sequence[ResultRow], entries: Sequence[Entry], heading: Headin
 
 
 def _claim(entry: Entry) -> dict[str, str]:
-    said, rank = entry.claim, entry.rank
-    line = {"settings": entry.label}
-    line["gap"] = f"{said.worst.mean:+.4f}" if said else "n/a"
-    line["at least"] = f"{said.worst.lower:+.4f}" if said else "n/a"
-    line["worst null"] = said.worst.null if said else "n/a"
-    verdict = str(said.verdict) if said and said.verdict else "n/a"
-    if entry.case is not None:
-        line["worst null"], verdict = markdown.case(entry.case)
-        line["gap"] = f"{entry.case.gap:+.4f}"
-    line["verdict"] = f"void ({verdict})" if entry.void else verdict
-    line["rank"] = screen.ranked(entry) if rank else "n/a"
-    line["group"] = str(rank.group) if rank else "n/a"
-    line["Holm p"] = f"{entry.p_holm:.2g}" if entry.p_holm is not None else "n/a"
+    said = entry.claim
+    line = {"settings": entry.label, **screen.verdict_of(entry)}
+    line["group"] = str(entry.rank.group) if entry.rank else "n/a"
     line["sign-flip p"] = f"{said.worst.p_sign_flip:.2g}" if said else "n/a"
     line |= {variant: markdown.text(score) for variant, score in entry.scores.items()}
     line["ratio"] = (
         interval(said.ratio.value, said.ratio.interval) if said and said.ratio else INSENSITIVE if said else "n/a"
     )
     line["pairing"] = f"{entry.pairing:+.2f}" if entry.pairing is not None else "n/a"
-    most = max((score.replicates for score in entry.scores.values()), default=0)
-    line["replicates"] = markdown.cases(entry.draws) if entry.draws is not None else str(most)
-    line["s per cell"] = "n/a" if entry.seconds is None else f"{entry.seconds:.0f}"
+    line |= screen.rests_on(entry)
     line["peak GiB"] = "n/a" if entry.peak_bytes is None else f"{entry.peak_bytes / 2**30:.1f}"
     return line
 

@@ -74,24 +74,36 @@ def _said(headline: str) -> str:
 
 
 def _line(entry: Entry) -> dict[str, str]:
-    said, rank = entry.claim, entry.rank
-    line = {"method": entry.method, "settings": entry.label}
-    line["gap"] = f"{said.worst.mean:+.4f}" if said else "n/a"
-    line["at least"] = f"{said.worst.lower:+.4f}" if said else "n/a"
-    line["worst null"] = said.worst.null if said else "n/a"
+    line = {"method": entry.method, "settings": entry.label, **verdict_of(entry)}
+    line |= {name: "n/a" if one.mean is None else f"{one.mean:.3f}" for name, one in entry.scores.items()}
+    return line | {"gates": gates_in_short(entry), **rests_on(entry)}
+
+
+def verdict_of(entry: Entry) -> dict[str, str]:
+    """Gap, bound, worst null, verdict, rank and adjusted p, as columns."""
+    said = entry.claim
+    line = {
+        "gap": f"{said.worst.mean:+.4f}" if said else "n/a",
+        "at least": f"{said.worst.lower:+.4f}" if said else "n/a",
+        "worst null": said.worst.null if said else "n/a",
+    }
     verdict = str(said.verdict) if said and said.verdict else "n/a"
     if entry.case is not None:
         line["worst null"], verdict = markdown.case(entry.case)
         line["gap"] = f"{entry.case.gap:+.4f}"
     line["verdict"] = f"void ({verdict})" if entry.void else verdict
-    line["rank"] = ranked(entry) if rank else "n/a"
+    line["rank"] = ranked(entry) if entry.rank else "n/a"
     line["Holm p"] = f"{entry.p_holm:.2g}" if entry.p_holm is not None else "n/a"
-    line |= {name: "n/a" if one.mean is None else f"{one.mean:.3f}" for name, one in entry.scores.items()}
-    line["gates"] = gates_in_short(entry)
-    most = max((score.replicates for score in entry.scores.values()), default=0)
-    line["replicates"] = markdown.cases(entry.draws) if entry.draws is not None else str(most)
-    line["s per cell"] = "n/a" if entry.seconds is None else f"{entry.seconds:.0f}"
     return line
+
+
+def rests_on(entry: Entry) -> dict[str, str]:
+    """Replicates and cost, as columns."""
+    most = max((score.replicates for score in entry.scores.values()), default=0)
+    return {
+        "replicates": markdown.cases(entry.draws) if entry.draws is not None else str(most),
+        "s per cell": "n/a" if entry.seconds is None else f"{entry.seconds:.0f}",
+    }
 
 
 def ranked(entry: Entry) -> str:
