@@ -19,7 +19,11 @@ from benchmark.run.launch import processes as parallel
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
+import signal
 import sys
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
+
 from tests.run.test_processes import linger, parallel
 
 for _ in parallel.spread(2, linger, linger, [(sys.argv[1], str(number)) for number in range(4)], 1):

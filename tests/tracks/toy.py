@@ -43,7 +43,7 @@ class ToyTrack:
     """The trusted half."""
 
     name, headline, first, gates = "toy", "spread@1", ("spread@1",), ("assay", "one_setting")
-    session = "tests.tracks.toy:ToySession"
+    session = "tests.tracks.toy_session:ToySession"
 
     def __init__(self, suite: Any, transcripts: Path, *, replay: bool) -> None:
         self._scale = float(suite.tracks["toy"]["scale"])
@@ -73,13 +73,3 @@ class ToyTrack:
         return Scored({"toy": dict(FAMILY.compute(answerer.said))}, {"tokens": 8}, pd.DataFrame(), {}, None)
 
     def close(self) -> None: ...
-
-
-class ToySession:
-    """The half in the worker."""
-
-    def __init__(self, entry: Any, fetch: Any, device: torch.device) -> None:
-        self._entry = entry
-
-    def on_fit(self, header: dict[str, Any], tensors: Any) -> Any:
-        return {"said": self._entry(**header["settings"]).say(tensors["x"])}, {}
