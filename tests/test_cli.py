@@ -154,7 +154,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tiny: dict[str, Any], tmp_pat
     ("arguments", "sentence"),
     [
         (["run", "topk_sea"], "unknown method 'topk_sea': did you mean 'topk_sae'?"),
-        (["run", ""], "unknown method ''"),
+        (["run", ""], "no method is named: give some of"),
         (["run", "topk_sae", "--suite", "smok"], "unknown suite 'smok': did you mean 'smoke'?"),
         (["plan", "nothing"], "unknown method"),
         (["publish", "topk_sae", "--runs", "/nowhere"], "no records of topk_sae"),
