@@ -9,6 +9,7 @@ oracle on trained, random codes or directions on the nulls: the full gap
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -30,7 +31,6 @@ from benchmark.models.mini import builtin
 from benchmark.reporting import quiet_libraries
 from benchmark.spec.suite import Suite, load
 from benchmark.spec.variant import Variant
-from benchmark.store import read_all
 from benchmark.studies.mini.readme import replace_section
 from benchmark.tracks.features import concepts
 from benchmark.tracks.features.featurizer import csr
@@ -115,15 +115,14 @@ def measure(suite: Suite, cache: Path, variants: tuple[str, ...], say: Callable[
     return pd.DataFrame(lines)
 
 
-def of_records(folder: Path) -> str:
-    """The same scores of a fitted method, from its records: means over replicates and hookpoints, as Markdown."""
-    lines = [
-        {"settings": record.where.label, "variant": record.where.variant}
-        | {part: record.metrics[f"concept_recovery.{part}@1"].value for part in SHOWN}
-        for record in read_all(folder)
-        if record.status == "scored"
-    ]
-    means = pd.DataFrame(lines).groupby(["settings", "variant"]).mean()
+def of_published(folder: Path) -> str:
+    """The same scores of a published method, from its rows: means over replicates and hookpoints, as Markdown."""
+    parts = []
+    for file in sorted(folder.glob("*/scores.csv")):
+        label = json.loads((file.parent / "run.json").read_text(encoding="utf-8"))["label"]
+        parts.append(pd.read_csv(file).assign(settings=label))
+    scores = pd.concat(parts).rename(columns={f"concept_recovery.{part}@1": part for part in SHOWN})
+    means = scores.groupby(["settings", "variant"])[list(SHOWN)].mean()
     labels = sorted(means.index.unique("settings"))
     order = [(label, variant) for label in labels for variant in registry.VARIANTS if (label, variant) in means.index]
     return means.loc[order].reset_index().to_markdown(index=False, floatfmt=".3f")
@@ -168,14 +167,15 @@ def _score_split(suite: Suite, first: pythia.Checkpoint, cache: Path) -> Blocks:
 def main(
     suite: Annotated[str, typer.Option(help="Suite on the built-in subject.")] = "mini",
     runs: Annotated[Path, typer.Option(help="Folder for what is cached.")] = Path("runs"),
-    records: Annotated[Path, typer.Option(help="Records of a fitted method to show beside.")] = PUBLISHED,
+    published: Annotated[Path, typer.Option(help="Published rows of a method to show beside.")] = PUBLISHED,
     write: Annotated[bool, typer.Option(help="Put the tables into the README of the subjects.")] = False,
 ) -> None:
     """Print what concept recovery gives codes whose right score is known."""
     quiet_libraries()
-    made = tables(measure(load(suite), runs, tuple(registry.VARIANTS), typer.echo))
-    if records.is_dir():
-        made = "\n\n".join([made, f"`{records.name}` on suite `{records.parent.name}`:", of_records(records)])
+    chosen = load(suite)
+    made = tables(measure(chosen, runs, chosen.variants, typer.echo))
+    if published.is_dir():
+        made = "\n\n".join([made, f"`{published.name}` on suite `{published.parent.name}`:", of_published(published)])
     typer.echo(made)
     if write:
         replace_section("validity", made)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.spec.suite import Suite, load
 from benchmark.studies import validity
-from benchmark.studies.mini.readme import replace_section
+from benchmark.studies.mini.readme import README, replace_section
 
 VARIANTS = ("trained", "rerandomized", "step0", "rerandomized-keep-embeddings", "noise-embeddings")
 
@@ -76,3 +76,10 @@ def test_the_command_writes_its_section(tmp_path: Path) -> None:
     assert "old" not in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
+
+
+def test_the_published_dictionaries_are_tabled_from_their_rows() -> None:
+    """The README's table follows from the published files."""
+    table = validity.of_published(validity.PUBLISHED)
+    assert "expansion_factor=16" in table
+    assert table in README.read_text(encoding="utf-8")
