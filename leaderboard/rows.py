@@ -87,13 +87,8 @@ class ResultRow(NamedTuple):
     @property
     def suite(self) -> str:
         """The suite by name and content, and by how its headline is computed: what differs shares no table."""
-        definition = self.info.families.get(self._headline)
+        definition = _headline_id(self.info.track, self.info.families)
         return f"{self.info.suite}@{keyed.short('table', self.info.suite_hash, definition)}"
-
-    @property
-    def _headline(self) -> str:
-        headline = family.family_of(track_class(self.info.track).headline)
-        return headline.name if headline else ""
 
     @property
     def table(self) -> tuple[str, str]:
@@ -227,13 +222,14 @@ def _values(record: Record, joins: Sequence[Join]) -> tuple[dict[str, float], di
 
 
 def _cell(record: Record) -> dict[str, Any]:
+    scored_by = _headline_id(record.where.track, record.families)
     return {
         "fit_id": record.fit_id,
         "score_id": record.score_id,
         "checkpoint": record.hashes.get("checkpoint", ""),
         "weights": record.hashes.get("weights", ""),
         "settings_hash": record.settings_hash,
-        "definition": keyed.short("definition", record.settings_hash, _headline_id(record)),
+        "definition": keyed.short("definition", record.settings_hash, scored_by),
         **{f"seed.{name}": str(value) for name, value in record.seeds.items()},  # of 63 bits: no float holds them
         **{f"count.{name}": value for name, value in record.counts.items()},
         **{f"gate.{name}": value for name, value in _flat(record.gate).items()},
@@ -241,10 +237,10 @@ def _cell(record: Record) -> dict[str, Any]:
     }
 
 
-def _headline_id(record: Record) -> str | None:
-    """By which definition a cell's headline was computed."""
-    one = family.family_of(track_class(record.where.track).headline)
-    return record.families.get(one.name) if one else None
+def _headline_id(track: str, families: Mapping[str, str]) -> str | None:
+    """By which definition a track's headline was computed, from the ids of all families."""
+    headline = family.family_of(track_class(track).headline)
+    return families.get(headline.name) if headline else None
 
 
 def _flat(figures: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from benchmark import registry
@@ -42,16 +42,12 @@ def metrics_of(scorer: str) -> dict[str, Metric]:
     return {scorer: _metric(SAYS[scorer], scorer), **(pooled if scorer == "fuzzing@paper" else {}), **beside}
 
 
-def _chosen(names: frozenset[str]) -> Callable[[Mapping[str, Value]], Mapping[str, Value]]:
-    return partial(_among, names)
-
-
 def _among(names: frozenset[str], judged: Mapping[str, Value]) -> Mapping[str, Value]:
     return {name: value for name, value in judged.items() if name in names}
 
 
 FAMILIES = tuple(
     MetricFamily(scorer.partition("@")[0] + (".paper" if scorer.endswith("@paper") else ""), 1, told, ("judged",),
-           _chosen(frozenset(told)))
+           partial(_among, frozenset(told)))
     for scorer, told in ((scorer, metrics_of(scorer)) for scorer in registry.SCORERS)
 )  # fmt: skip

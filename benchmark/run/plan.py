@@ -97,19 +97,21 @@ def make(suite: Suite, runs: Sequence[MethodRun], store: Store, *, download: boo
     """
     subject = subjects.resolve(suite.subject, variants(suite), store.root / "subjects", download=download)
     _check_room(suite, subject)
-    for track in {run.track.name: run.track for run in runs}.values():
+    tracks = {run.track.name: run.track for run in runs}
+    for track in tracks.values():
         track.check(suite, subject)
     data = blocks.identity(suite.corpus, suite.tokens, subject.tokenizer_hash) if subject.replicates else {}
     if not data or not blocks.home_of(data, store.root / "blocks").is_dir():
         corpus.check(suite.corpus)
+    families = {name: track.families(suite) for name, track in tracks.items()}
     planned = [
-        _look_up(cell, suite, run, subject, data, store)
+        _look_up(cell, suite, run, families[run.track.name], subject, data, store)
         for run in runs
         for cell in cells(suite, run.method, run.rows, run.track.places(suite))
         if not subject.stands_for_nothing(cell.group.replicate, cell.group.variant)
     ]
-    tracks = {run.track.name: run.track for run in runs} if subject.complete else {}
-    hashes = {name: _suite_hash(suite, track, subject, data) for name, track in tracks.items()}
+    known = tracks if subject.complete else {}
+    hashes = {name: _suite_hash(suite, track, subject, data) for name, track in known.items()}
     return Plan(suite, tuple(runs), subject, data, hashes, planned)
 
 
@@ -188,10 +190,15 @@ def _check_room(suite: Suite, subject: ResolvedSubject) -> None:
         )
 
 
-def _look_up(
-    cell: Cell, suite: Suite, run: MethodRun, subject: ResolvedSubject, data: Mapping[str, str], store: Store
+def _look_up(  # noqa: PLR0917
+    cell: Cell,
+    suite: Suite,
+    run: MethodRun,
+    wanted: Mapping[str, str],
+    subject: ResolvedSubject,
+    data: Mapping[str, str],
+    store: Store,
 ) -> Planned:
-    wanted = run.track.families(suite)
     if cell.group.replicate not in subject.replicates:
         return Planned(cell, None, None, tuple(wanted))
     ids = _ids(cell, suite, run, subject, data)

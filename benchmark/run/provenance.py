@@ -37,7 +37,7 @@ def record(
     return Record(
         **_identity(plan, item),
         status="scored",
-        families={name: _ids(plan, item)[name] for name in item.missing},
+        families=_ids(plan, item),
         metrics=_metrics(scored.values),
         counts=_counts(scored),
         gate=dict(gate),
@@ -66,8 +66,7 @@ def extended(plan: Plan, item: Planned, scored: Scored) -> Record:
     asked = {name: before.counts.get(name, 0.0) + value for name, value in counts.items() if name.startswith("judge_")}
     return before.model_copy(
         update={
-            "families": {name: one for name, one in before.families.items() if name in defined}
-            | {name: _ids(plan, item)[name] for name in item.missing},
+            "families": {name: one for name, one in before.families.items() if name in defined} | _ids(plan, item),
             "metrics": kept | _metrics(scored.values),
             "counts": before.counts | counts | asked,
         }
@@ -108,8 +107,9 @@ def _counts(scored: Scored) -> dict[str, float]:
 
 
 def _ids(plan: Plan, item: Planned) -> dict[str, str]:
-    """Ids of the families that the suite asks for."""
-    return plan.track_of(item.cell).families(plan.suite)
+    """Ids of the families that were computed for a cell."""
+    asked = plan.track_of(item.cell).families(plan.suite)
+    return {name: asked[name] for name in item.missing}
 
 
 def versions() -> dict[str, str]:

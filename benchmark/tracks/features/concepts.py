@@ -16,7 +16,6 @@ from benchmark.data.world.concepts import FAMILIES, TIERS, Family
 from benchmark.metrics import concepts
 from benchmark.metrics.value import Value, undefined
 
-NO_LABELS = "the corpus has no labels: concepts are known in the built-in language only"
 NOT_DEFINED = "too few tokens of either class that share their token id"
 TOKEN_CLASS, BIGRAM, LATENT_STATE = TIERS
 COLUMNS = (
