@@ -21,6 +21,7 @@ from benchmark.metrics.context import ContextSensitivity
 from benchmark.metrics.density import density
 from benchmark.metrics.position import PositionCounts
 from benchmark.metrics.reconstruction import Reconstruction
+from benchmark.metrics.recovered import CodedTokens, recovered
 from benchmark.metrics.sparsity import Sparsity
 from benchmark.metrics.splice import Divergence, Splice
 from benchmark.metrics.stability import stability
@@ -38,7 +39,7 @@ TOKENS, LATENTS, WIDTH, VOCAB, BLOCK = 6_000, 12, 8, 30, 60
 def values() -> dict[str, float | None]:
     """Value of every metric of the registry, by id."""
     found: dict[str, Value] = {}
-    for part in (_reconstruction, _intervened, _codes, _compared, _concepts, _judged):
+    for part in (_reconstruction, _recovered, _intervened, _codes, _compared, _concepts, _judged):
         found |= part()
     return {name: found[name].value for name in sorted(found)}
 
@@ -76,6 +77,17 @@ def _reconstruction() -> dict[str, Value]:
     x = torch.from_numpy(rng.standard_normal((500, WIDTH)) * np.linspace(0.2, 3, WIDTH) + 1)
     xhat = x + torch.from_numpy(0.4 * rng.standard_normal((500, WIDTH)))
     return Reconstruction.of(x, xhat, x.mean(dim=0)).values()
+
+
+def _recovered() -> dict[str, Value]:
+    """Activations that codes and token ids have a part in."""
+    rng, ids = _draws("recovered"), _ids("recovered tokens")
+    codes = _tied_to(ids, "recovered codes")
+    x = codes @ rng.standard_normal((LATENTS, WIDTH)) + rng.standard_normal((VOCAB, WIDTH))[ids]
+    x = (x + rng.standard_normal(x.shape)).astype(np.float32)
+    documents, half = np.arange(TOKENS) // 100, TOKENS // 2
+    parts = [slice(0, half), slice(half, TOKENS)]
+    return recovered(*(CodedTokens(codes[part], x[part], ids[part], documents[part]) for part in parts))
 
 
 def _intervened() -> dict[str, Value]:

@@ -18,6 +18,7 @@ from benchmark.metrics.causal import CausalEffect
 from benchmark.metrics.context import ContextSensitivity
 from benchmark.metrics.position import PositionCounts
 from benchmark.metrics.reconstruction import Reconstruction
+from benchmark.metrics.recovered import CodedTokens
 from benchmark.metrics.sparsity import Sparsity
 from benchmark.metrics.splice import Splice
 from benchmark.metrics.token_distribution import TokenDistribution
@@ -33,7 +34,7 @@ from benchmark.tracks.features.featurizer import (
     csr,
     directions_of,
 )
-from benchmark.tracks.features.trusted import FeaturesData
+from benchmark.tracks.features.trusted import FeaturesData, TokenTable
 
 JOIN_TOKENS = 32_768
 ROWS_AT_ONCE = 8192
@@ -93,6 +94,16 @@ class Quantities:
             part = slice(place, place + ROWS_AT_ONCE)
             total += Reconstruction.of(self.x[part], self.xhat[part], mean)
         return total
+
+    @cached_property
+    def explain_coded(self) -> CodedTokens:
+        """Codes beside what they are of, on the explain split."""
+        return _coded(self.explained, self.trusted.x_explain[self.hookpoint], self.trusted.explain)
+
+    @cached_property
+    def score_coded(self) -> CodedTokens:
+        """The same on the score split."""
+        return _coded(self.codes, self.x, self.trusted.score)
 
     @cached_property
     def splice(self) -> Splice:
@@ -221,3 +232,7 @@ class Quantities:
             return {}
         error = (x - self.featurizer.decode(self.featurizer.encode(x))).square().sum()
         return {"first_token_relative_error": float(error / x.square().sum().clamp(min=1e-30))}
+
+
+def _coded(codes: sparse.csr_array, x: Tensor, tokens: TokenTable) -> CodedTokens:
+    return CodedTokens(codes, x.float().numpy(), tokens.ids, tokens.documents)

@@ -48,8 +48,8 @@ class FeaturesTrack:
     session: ClassVar[str] = "benchmark.worker.features:FeaturesSession"
     first: ClassVar[tuple[str, ...]] = (
         "fuzzing-token-matched@1", "fuzzing@1", "detection@1", "concept_recovery@1", "concept_recovery.latent_state@1",
-        "bigram_r2_increment@1", "causal_effect@1", "universality@1", "explained_variance@1", "kl_score@1", "l0@1",
-        "alive@1",
+        "bigram_r2_increment@1", "causal_effect@1", "universality@1", "recovered_variance@1", "recovered_context@1",
+        "explained_variance@1", "kl_score@1", "l0@1", "alive@1",
     )  # fmt: skip
     gates: ClassVar[tuple[str, ...]] = ("assay", "leak", "parity", "coverage", "floor", "one_setting")
 
