@@ -310,7 +310,7 @@ def clean_errors() -> Iterator[None]:
 
 def _chosen(said: list[str], suite: str, preset: str | None, judge: str | None) -> tuple[suites.Suite, list[MethodRun]]:
     chosen = suites.load(suite)
-    runs = [MethodRun(method, methods.rows(method, chosen, preset)) for method in methods.chosen(said)]
+    runs = [MethodRun(method, methods.rows(method, chosen, preset)) for method in methods.chosen(said, chosen.floors)]
     if judge and judge != chosen.judge:
         named = judges.public(judge)
         runs = [

@@ -55,6 +55,8 @@ class TopKSAE:
     """`api.FeatureMethod` with `fit_many`: jobs that share a stream share its batches."""
 
     load = staticmethod(FittedSAE.load)
+    trainer = Trainer
+    """One training run; floors that hold a part of it fixed put their own in its place."""
 
     def __init__(self, **settings: object) -> None:
         self.settings = Settings(**settings)  # type: ignore[arg-type]
@@ -76,7 +78,7 @@ class TopKSAE:
         return self.fit_many([FitJob(activations, seed, asdict(self.settings))])[0]
 
     def fit_many(self, jobs: Sequence[FitJob]) -> list[FittedSAE]:
-        trainers = [Trainer(Settings(**job.settings), job.stream, job.seed) for job in jobs]
+        trainers = [self.trainer(Settings(**job.settings), job.stream, job.seed) for job in jobs]
         shared: dict[tuple[int, int, int], list[Trainer]] = {}
         for trainer, job in zip(trainers, jobs, strict=True):
             key = (id(job.stream), trainer.settings.batch_size, trainer.settings.epochs)

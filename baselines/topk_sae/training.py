@@ -78,13 +78,23 @@ class Trainer:
         if self.settings.unit_scale:
             self.scale = (batch - mean).double().square().mean().sqrt().clamp(min=1e-12).float()
         draw = torch.randn(self.n_latents, batch.shape[1], generator=self.generator)
-        decoder = torch.nn.functional.normalize(draw, dim=1).to(batch.device)
-        zeros = torch.zeros(self.n_latents, device=batch.device)
-        start = Parameters(decoder.clone(), zeros, decoder, mean / self.scale)
-        codes = encode(start, batch / self.scale, self.settings.k)
-        total = combine(*codes, decoder).square().sum()
-        start.encoder.mul_(torch.where(total > 0, codes.values.square().sum() / total, 1.0))
-        return start
+        return tied(draw.to(batch.device), mean / self.scale, batch / self.scale, self.settings.k)
+
+
+def tied(
+    directions: Float[Tensor, "latent d_model"],
+    bias: Float[Tensor, " d_model"],
+    x: Float[Tensor, "token d_model"],
+    k: int,
+) -> Parameters:
+    """Decoder rows along these directions, and an encoder of the same, of the one length that reconstructs x best."""
+    decoder = torch.nn.functional.normalize(directions, dim=1)
+    zeros = torch.zeros(len(decoder), device=x.device)
+    made = Parameters(decoder.clone(), zeros, decoder, bias)
+    codes = encode(made, x, k)
+    total = combine(*codes, decoder).square().sum()
+    made.encoder.mul_(torch.where(total > 0, codes.values.square().sum() / total, 1.0))
+    return made
 
 
 def schedule(progress: float, settings: Settings) -> float:

@@ -61,7 +61,8 @@ class Products(NamedTuple):
                 part = codes[start : start + ROWS_AT_ONCE].toarray()
                 gram += part.T @ part
                 cross += part.T @ targets[start : start + ROWS_AT_ONCE]
-        return cls(len(targets), codes.sum(axis=0), targets.sum(axis=0), np.square(targets).sum(axis=0), gram, cross)
+        fired: Matrix = codes.T @ np.ones(len(targets))
+        return cls(len(targets), fired, targets.sum(axis=0), np.square(targets).sum(axis=0), gram, cross)
 
     def __add__(self, other: Products) -> Products:  # type: ignore[override]
         tokens, *sums = (a + b for a, b in zip(self, other, strict=True))  # type: ignore[operator]

@@ -29,6 +29,11 @@ class Manifest(Frozen):
     entry: str = Field(description="class in method.py")
     summary: str = Field(description="one sentence for tables")
     scope: Literal["hookpoint", "model"] = Field("hookpoint", description="model: one fit sees all hookpoints")
+    floor: bool = Field(False, description="learns nothing of what it asks about: a claim must lead it; baselines only")
+    floor_for: Literal["all", "decoder"] = Field(
+        "all", description="decoder: where it learns nothing is what it writes, and it is no floor for metrics of codes"
+    )
+    uses: tuple[str, ...] = Field((), description="baselines whose code this one imports: hashed with its own")
     settings: dict[str, Any] = Field(default_factory=dict, description="constructor's keyword arguments")
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="named changes to the settings")
 
@@ -80,20 +85,32 @@ def load(name: str, homes: tuple[Path, ...] = HOMES) -> Method:
         _check_types(
             f"{file}, {f'preset {name_of_preset}' if name_of_preset else 'settings'}", manifest.settings, preset
         )
-    return Method(folder.name, folder, manifest, keyed.short(_code_hash(folder), manifest.entry, manifest.scope))
+    if manifest.floor and folder.parent.resolve() != HOMES[0].resolve():
+        raise BadInput(
+            f"{file}: floor = true is for baselines/ alone: what a claim must lead is not a submission's to say"
+        )
+    code = [_code_hash(folder), *(_code_hash(used) for used in _used(file, manifest))]
+    return Method(folder.name, folder, manifest, keyed.short(*code, manifest.entry, manifest.scope))
 
 
-def chosen(said: Sequence[str], homes: tuple[Path, ...] = HOMES) -> list[Method]:
-    """Methods by name or path, several in one text, each once; `all` for every method on disk.
+def floors() -> dict[str, Literal["all", "decoder"]]:
+    """Floors of the benchmark, and the metrics that each is a floor for."""
+    manifests = {name: load(name).manifest for name in names(HOMES[:1])}
+    return {name: one.floor_for for name, one in manifests.items() if one.floor}
+
+
+def chosen(said: Sequence[str], floors: Sequence[str] = (), homes: tuple[Path, ...] = HOMES) -> list[Method]:
+    """Methods by name or path, several in one text, each once; `all` for every method on disk, `floors` for these.
 
     Raises:
         BadInput: see `load`; two methods of one name.
     """
     listed = [name for text in said for name in ([text] if _is_folder(text) else text.split())]
-    wanted = dict.fromkeys(name for text in listed for name in (names(homes) if text == "all" else [text]))
+    several = {"all": names(homes), "floors": floors}
+    wanted = dict.fromkeys(name for text in listed for name in several.get(text, [text]))
     methods = list({method.folder.resolve(): method for method in (load(name, homes) for name in wanted)}.values())
     if not methods:
-        raise BadInput(f"no method is named: give some of {', '.join(names(homes))}, a path, or all")
+        raise BadInput(f"no method is named: give some of {', '.join(names(homes))}, a path, floors, or all")
     for number, method in enumerate(methods):
         for other in methods[:number]:
             if other.name == method.name:
@@ -170,6 +187,14 @@ def _check_types(where: str, defaults: Mapping[str, Any], changes: Mapping[str, 
                          {f"{name}[{place}]": one for place, one in enumerate(value)})  # fmt: skip
         if isinstance(value, dict):
             _check_types(where, defaults.get(name, {}), value)
+
+
+def _used(file: Path, manifest: Manifest) -> list[Path]:
+    """Folders of the baselines that a method imports."""
+    for name in manifest.uses:
+        if name not in names(HOMES[:1]):
+            raise BadInput(f"{file}: uses: {unknown('baseline', name, names(HOMES[:1]))}")
+    return [HOMES[0] / name for name in manifest.uses]
 
 
 def _code_hash(folder: Path) -> str:

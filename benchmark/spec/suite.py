@@ -147,6 +147,9 @@ class Suite(Frozen):
         description="lexical, lexical:token, lexical:previous, or a model of lm-eval's registry with its arguments: "
         "local-chat-completions:model=NAME,base_url=URL",
     )
+    floors: tuple[str, ...] = Field(
+        (), description="baselines that learn nothing, and without which no method has a claim on this suite"
+    )
     latents: Count = Field(100, description="latents drawn per cell for per-latent metrics")
     threads: Count = Field(
         1, description="CPU threads of a group: sums in another number of threads train another dictionary"
@@ -225,14 +228,14 @@ class Suite(Frozen):
 
     def content(self) -> dict[str, Any]:
         """What decides the numbers of a run apart from the method, as it can be shown to anybody: equal for a copy of
-        the suite under another name. Of local paths it holds the last part. Metrics are no part of it: each is what it
-        is, whichever others stand beside it.
+        the suite under another name. Of local paths it holds the last part. Metrics and floors are no part of it: each
+        is what it is, whichever others stand beside it.
         """
         said: dict[str, Any] = self.model_dump(
             mode="json",
             exclude={
                 "name": True, "summary": True, "methods": True, "limits": True, "keep_gib": True, "judge": True,
-                "metrics": True, "subject": {"device"}, "stream": {"spool_gib"},
+                "metrics": True, "floors": True, "subject": {"device"}, "stream": {"spool_gib"},
             },
         )  # fmt: skip
         replicates = {str(seed): public_name(source) for seed, source in self.subject.replicates.items()}

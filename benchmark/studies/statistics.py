@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmark import keyed
-from benchmark.stats import null_gap
+from benchmark.stats import floors, null_gap
+from benchmark.stats.floors import LeadVerdict
 from benchmark.stats.null_gap import Verdict
 from benchmark.stats.ratio import normalised
 from benchmark.studies.mini.readme import replace_section
@@ -72,6 +73,21 @@ def verdicts(runs: int, gaps: tuple[float, float, float], delta: float, m: int =
     return {name: count / runs for name, count in counts.items()}
 
 
+def leads(runs: int, truth: tuple[float, ...], delta: float, m: int = 8) -> dict[LeadVerdict, float]:
+    """How often each verdict on the lead comes out where the true leads over floors are `truth`, in standard deviations
+    of a gap. The method's own gap is in all of them, so that they depend on each other.
+    """
+    rng, counts = keyed.rng("leads", truth, delta), dict.fromkeys(LeadVerdict, 0)
+    for _ in range(runs):
+        own = rng.standard_normal(m)
+        differences = {str(place): one + own - rng.standard_normal(m) for place, one in enumerate(truth)}
+        found = floors.lead(differences, delta=delta)
+        assert found is not None
+        assert found.verdict is not None
+        counts[found.verdict] += 1
+    return {name: count / runs for name, count in counts.items()}
+
+
 def power(runs: int, design: Design, gap: float = 0.02) -> float:
     """Share of one-sided tests that find a gap of .02 to one null, at the specification's spreads."""
     rng = keyed.rng("power", *design)
@@ -102,11 +118,21 @@ def table(runs: int) -> str:
         lines.append(("type I, t over replicates", f"ICC {icc}", ours, "at most .05"))
         lines.append(("type I, t over latents (not used)", f"ICC {icc}", naive, "shown for contrast"))
     beats, equivalent = Verdict.BEATS, Verdict.EQUIVALENT
+    ahead, level = LeadVerdict.LEADS, LeadVerdict.LEVEL
     lines += [
         ("beats the null", "one gap 0, others far, delta 0", verdicts(runs, (0, 9, 9), 0.0)[beats], ".05"),
         ("beats the null", "all gaps 0, delta 0", verdicts(runs, (0, 0, 0), 0.0)[beats], "far below .05"),
         ("equivalent", "one gap at delta, others far", verdicts(runs, (2, 9, 9), 2.0)[equivalent], "at most .017"),
         ("reversed", "one gap 0, others far", verdicts(runs, (0, 9, 9), 0.0)[Verdict.REVERSED], "at most .017"),
+        ("leads the floor", "one lead 0, seven far, delta 0", leads(runs, (0, *(9,) * 7), 0.0)[ahead], ".05"),
+        ("leads the floor", "eight leads 0, delta 0", leads(runs, (0,) * 8, 0.0)[ahead], "below .05"),
+        (
+            "level with the floor",
+            "one lead at delta, seven far",
+            leads(runs, (4, *(20,) * 7), 4.0)[level],
+            "at most .006",
+        ),
+        ("below the floor", "eight leads 0, delta 0", leads(runs, (0,) * 8, 0.0)[LeadVerdict.BELOW], "at most .05"),
         ("coverage of Fieller's interval", "5 replicates", ratio_coverage(runs), ".946"),
     ]
     said = {(5, 100): (".46", ".39"), (8, 100): (".68", ".59"), (5, 500): (".83", ".63"), (8, 500): (".97", ".86")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmark.stats.floors import LeadVerdict
 from benchmark.stats.null_gap import Verdict
 from benchmark.studies import statistics
 from benchmark.studies.statistics import Design
@@ -21,6 +22,15 @@ def test_verdicts_at_their_edges() -> None:
     assert found[Verdict.BEATS] == pytest.approx(0.05, abs=0.035)
     assert sum(found.values()) == pytest.approx(1)
     assert statistics.verdicts(300, (2, 9, 9), 2.0)[Verdict.EQUIVALENT] <= 0.045
+
+
+def test_leads_at_their_edges() -> None:
+    """One floor as good and the others far is the least favourable case; eight as good take more than they give."""
+    least, every = (statistics.leads(400, truth, 0.0) for truth in ((0, *(9,) * 7), (0,) * 8))
+    assert least[LeadVerdict.LEADS] == pytest.approx(0.05, abs=0.035)
+    assert every[LeadVerdict.LEADS] < least[LeadVerdict.LEADS]
+    assert every[LeadVerdict.BELOW] <= 0.05 + 0.033
+    assert statistics.leads(300, (4, 20, 20), 4.0)[LeadVerdict.LEVEL] <= 0.017 + 0.023
 
 
 def test_power_grows_with_replicates_and_latents() -> None:
