@@ -47,8 +47,8 @@ def beside(scorer: str, judge: str) -> str:
 LADDER = tuple(beside(scorer, judge) for scorer in SCORERS for judge in (*BLIND, *JUDGES))
 
 FAMILIES = (
-    "benchmark.metrics.recovered:FAMILY",
     "benchmark.metrics.reconstruction:FAMILY",
+    "benchmark.metrics.recovered:FAMILY",
     "benchmark.metrics.sparsity:FAMILY",
     "benchmark.metrics.density:FAMILY",
     "benchmark.metrics.splice:FAMILY",

@@ -121,6 +121,8 @@ def summary(rows: Sequence[ResultRow], entries: Sequence[Entry], *, everything: 
         own = [entry for entry in entries if (entry.suite, entry.subject, entry.name) == (*row.table, row.name)]
         for entry in own:
             console.print(plain(screen.sentence(entry)), style="bold", highlight=False, markup=False, soft_wrap=True)
+            for line in screen.beside(entry):
+                console.print(plain(line), highlight=False, markup=False, soft_wrap=True)
         if not own:
             why = "the suite does not ask for the headline metric"
             console.print(f"{said(' '.join(row.name))}: no verdict: {why}", highlight=False, soft_wrap=True)

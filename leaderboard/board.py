@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.run import plan
+from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
 from benchmark.store import Store, write_text
 from benchmark.tracks.contract import track_class
 from leaderboard import contents, headline, pages, publication, results, screen
+from leaderboard.contenders import KnownFloors
 from leaderboard.headline import Entry
 from leaderboard.publication import Published
 from leaderboard.results import slug
@@ -29,7 +31,7 @@ def write(
     """`LEADERBOARD.md` below `root`, and a page for each suite and method, or for those named by key and method; a page
     that says what its rows say is left as it is. Returns the entries, and where the pages are.
     """
-    entries = headline.entries(rows)
+    entries = headline.entries(rows, KnownFloors(methods.floors(), needed))
     headings = contents.headings(rows, shipped)
 
     def page_of(suite: str, method: str) -> str | None:
@@ -92,6 +94,12 @@ def publish(store: Store, method: str, suite: str | None = None) -> Published:
 def shipped(name: str, track: str) -> dict[str, Any] | None:
     """What the suite of this name in the repository says to a track, None where there is none."""
     return plan.content(suites.load(name), track_class(track)) if name in suites.names() else None
+
+
+@cache
+def needed(name: str) -> tuple[str, ...]:
+    """Floors that the suite of this name in the repository needs, none where there is no such suite."""
+    return suites.load(name).floors if name in suites.names() else ()
 
 
 @cache

@@ -1,11 +1,11 @@
 """Gates on a claim: what must hold before a gap means what it says. A failed gate voids the claim, not the row. Pure.
 
-Arrays are [replicate]; frames are [replicate, variant].
+Arrays are [replicate].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,76 +16,115 @@ from benchmark.spec.variant import Variant, nulls_among
 from benchmark.stats import case
 from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, constant, equivalence_p, gap, worst
 from benchmark.stats.prediction import tolerance
-from leaderboard.standings import draws
+from leaderboard.contenders import Contender
 
 CHANCE, LEAK = 0.5, 0.02
-FLOOR = 0.9
-FIDELITY = ("explained_variance@1", "kl_score@1")
-
-
-Frames = Callable[[str], pd.DataFrame]
-"""Scores [replicate, variant] of a metric, empty where there are none."""
+FLOOR, TIMES = 0.9, 2.0
+FIDELITY, SPARSITY = "recovered_variance@1", "l0@1"
+NO_REFERENCE = "no row of the reference on this suite"
 
 
 class Gate(NamedTuple):
-    """Passed, failed, or None where it could not be assessed, and the figure or the reason."""
+    """Passed, failed, or None where it could not be assessed, and the figure or the reason. What could not be assessed
+    because of the entry's `own` doing voids the claim as a failure does.
+    """
 
     name: str
     passed: bool | None
     why: str
+    own: bool = False
+
+    @property
+    def voids(self) -> bool:
+        """Whether it takes the claim away."""
+        return self.passed is False or (self.passed is None and self.own)
 
 
-def assay(trained_minus_control: NDArray[np.float64]) -> Gate:
-    """The score must tell trained from control at all: lower bound (95 %, one-sided) of the gap above 0."""
+def assay(trained_minus_control: NDArray[np.float64], *, of: int) -> Gate:
+    """The score must tell trained from control at all: lower bound (95 %, one-sided) of the gap above 0. `of` is how
+    many replicates have a score on trained and a cell of the control.
+    """
     above = gap(trained_minus_control)
     if above is None:
-        return Gate("assay sensitivity", None, "under three replicates of trained and control, or no spread")
+        known = len(trained_minus_control) >= FEWEST_FOR_INTERVAL
+        why = (
+            "trained and control differ without any spread"
+            if known
+            else "under three replicates of trained and control"
+        )
+        return Gate("assay sensitivity", None, why, own=of >= FEWEST_FOR_INTERVAL)
     return Gate("assay sensitivity", above.lower > 0, f"trained - control above {above.lower:+.4f}")
 
 
-def leak(scores: Mapping[str, NDArray[np.float64]]) -> Gate:
-    """The control must score chance, within .02 by two one-sided tests, under every judge in `scores`."""
+def leak(scores: Mapping[str, NDArray[np.float64]], *, of: int) -> Gate:
+    """The control must score chance, within .02 by two one-sided tests, under every judge; `of` as there."""
     known = {name: values for name, values in scores.items() if len(values) >= FEWEST_FOR_INTERVAL}
     if len(known) < len(scores) or not scores:
-        return Gate("leak", None, "under three replicates of the control")
+        return Gate("leak", None, "under three replicates of the control", own=of >= FEWEST_FOR_INTERVAL)
     said = ", ".join(f"{name} {values.mean():.4f}" for name, values in known.items())
     passed = all(equivalence_p(values - CHANCE, delta=LEAK) < ALPHA for values in known.values())
     if passed and any(constant(values) for values in known.values()):
-        return Gate("leak", None, f"control: {said}, without any spread")
+        return Gate("leak", None, f"control: {said}, without any spread", own=True)
     return Gate("leak", passed, f"control: {said}")
 
 
-def parity(own: Frames, reference: Frames | None, nulls: Sequence[str]) -> Gate:
-    """On every null, fidelity must not be below the reference's by more than the reference's own spread allows: a
-    method that fails on nulls on purpose widens the gap.
+def parity(mine: Contender, reference: Contender | None, nulls: Sequence[str]) -> Gate:
+    """On every null, recovered variance must not be below the reference's by more than the reference's own spread
+    allows: a method that fails on nulls on purpose widens the gap. The reference is the row of nearest width.
     """
     name = "fidelity parity"
     if reference is None:
-        return Gate(name, None, "no reference with as many latents")
-    below, compared = [], 0
-    for metric in FIDELITY:
-        for null in nulls:
-            mine, theirs = (_values(frames, metric, null) for frames in (own, reference))
-            if len(mine) and len(theirs) >= FEWEST_FOR_INTERVAL:
-                compared += 1
-                lowest = theirs.mean() - tolerance(float(theirs.std(ddof=1)), len(theirs))
-                if mine.mean() < lowest:
-                    below.append(f"{metric} on {null} {mine.mean():.4f}, reference at least {lowest:.4f}")
+        return Gate(name, None, NO_REFERENCE)
+    below, compared = [], []
+    for null in nulls:
+        own, theirs = mine.on(FIDELITY, null), reference.on(FIDELITY, null)
+        if len(theirs) < FEWEST_FOR_INTERVAL:
+            continue
+        if not len(own):
+            return Gate(name, None, f"{FIDELITY} is missing on {null}, where the reference has it", own=True)
+        compared.append(null)
+        lowest = theirs.mean() - tolerance(float(theirs.std(ddof=1)), len(theirs))
+        if own.mean() < lowest:
+            below.append(f"{FIDELITY} on {null} {own.mean():.4f}, reference at least {lowest:.4f}")
     if not compared:
-        return Gate(name, None, "explained variance and KL score are undefined, or the reference has few replicates")
-    return Gate(name, not below, "; ".join(below) or f"{compared} comparisons with the reference on nulls")
+        return Gate(name, None, f"the reference has under three replicates with {FIDELITY} on nulls")
+    return Gate(name, not below, "; ".join(below) or f"{FIDELITY} on {len(compared)} nulls, against {reference.name}")
 
 
-def floor(own: Frames, reference: Frames | None) -> Gate:
-    """Explained variance on trained must reach .9 of the reference's."""
-    name, metric = "trained floor", FIDELITY[0]
+def floor(mine: Contender, reference: Contender | None) -> Gate:
+    """Recovered variance on trained must reach .9 of the reference's."""
+    name = "trained floor"
     if reference is None:
-        return Gate(name, None, "no reference with as many latents")
-    mine, theirs = _values(own, metric, "trained"), _values(reference, metric, "trained")
-    if not len(mine) or not len(theirs):
-        return Gate(name, None, f"{metric} is undefined")
-    share = float(mine.mean() / theirs.mean())
-    return Gate(name, share >= FLOOR, f"{share:.3f} of the reference's explained variance on trained")
+        return Gate(name, None, NO_REFERENCE)
+    own, theirs = mine.on(FIDELITY, "trained"), reference.on(FIDELITY, "trained")
+    if not len(theirs):
+        return Gate(name, None, f"{FIDELITY} of the reference is undefined or missing")
+    if not len(own):
+        return Gate(name, None, f"{FIDELITY} is missing, where the reference has it", own=True)
+    share = float(own.mean() / theirs.mean())
+    return Gate(name, share >= FLOOR, f"{share:.3f} of the recovered variance of {reference.name} on trained")
+
+
+def sparsity(mine: Contender, nulls: Sequence[str]) -> Gate:
+    """On every null as many latents must fire on a token as on trained, within a factor of two: codes of another kind
+    there are another method there.
+    """
+    name, trained = "l0 parity", mine.on(SPARSITY, "trained")
+    known = {null: values for null in nulls if len(values := mine.on(SPARSITY, null))}
+    if not len(trained) or not known:
+        return Gate(name, None, f"{SPARSITY} is undefined or missing")
+    means = {null: float(values.mean()) for null, values in known.items()}
+    away = {null: mean for null, mean in means.items() if not trained.mean() / TIMES <= mean <= trained.mean() * TIMES}
+    said = ", ".join(f"{null} {mean:.4g}" for null, mean in (away or means).items())
+    return Gate(name, not away, f"{SPARSITY} on trained {trained.mean():.4g}, {said}")
+
+
+def floors_present(missing: Sequence[str], *, needed: bool) -> Gate:
+    """Every floor that the suite names must have been run on it."""
+    if not needed:
+        return Gate("floors", None, "the suite names no floors")
+    said = f"not run on this suite: {', '.join(missing)}" if missing else "all floors that the suite names were run"
+    return Gate("floors", not missing, said)
 
 
 def coverage(cells: pd.DataFrame, *, delta: float) -> Gate:
@@ -106,9 +145,11 @@ def coverage(cells: pd.DataFrame, *, delta: float) -> Gate:
         return Gate(name, claimed.verdict == Verdict.BEATS, said)
     gaps = {}
     for null in nulls_among(present):
-        paired = gap(shares.at_smaller_share("trained", null))
+        apart = shares.at_smaller_share("trained", null)
+        paired = gap(apart)
         if paired is None:
-            return Gate(name, None, "under three replicates, or no spread")
+            known = len(apart) >= FEWEST_FOR_INTERVAL
+            return Gate(name, None, "no spread" if known else "under three replicates", own=known)
         gaps[null] = paired
     if not gaps:
         return Gate(name, None, "eligible shares are unknown")
@@ -120,14 +161,6 @@ def coverage(cells: pd.DataFrame, *, delta: float) -> Gate:
 def one_setting(hashes: set[str]) -> Gate:
     """All variants must have been run with the same settings, and scored by the same definition of the headline."""
     return Gate("one setting", len(hashes) == 1, f"{len(hashes)} settings hash" + ("es" if len(hashes) > 1 else ""))
-
-
-def _values(frames: Frames, metric: str, variant: str) -> NDArray[np.float64]:
-    table = frames(metric)
-    drawn = draws(table)
-    if variant in drawn:
-        return drawn[variant]
-    return table[variant].dropna().to_numpy() if variant in table else np.zeros(0)
 
 
 class _Shares(NamedTuple):

@@ -8,36 +8,34 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from benchmark import registry
 from benchmark.metrics import family
 from benchmark.spec.variant import nulls_among
 from benchmark.stats.case import CaseClaim
+from benchmark.stats.floors import LeadVerdict
 from benchmark.stats.multiplicity import Rank, holm, ranks
-from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, two_sided
+from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, two_sided
 from benchmark.tracks.contract import track_class
 from leaderboard import gates
 from leaderboard.compare import to_worst
+from leaderboard.contenders import NO_FLOORS, Contender, KnownFloors, nearest_reference
+from leaderboard.floors import Standing, standing
 from leaderboard.gates import Gate
 from leaderboard.rows import ResultRow
 from leaderboard.standings import (
     Claim,
     Score,
-    case,
-    claim,
     differences,
     fewest_draws,
-    replicated,
     scores,
 )
 
-REFERENCE = "topk_sae"
 PEAKS = ("worker_peak_bytes", "harness_peak_bytes")
 
 
 class Decomposition(NamedTuple):
-    """How much of the lead over the reference's worst-null gap is a better trained score, and how much a worse null."""
+    """How much of the difference to the reference's gap is a better trained score, and how much a worse null."""
 
     trained: float
     null: float
@@ -49,7 +47,9 @@ class Decomposition(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One line of the first table. `p_holm` is the worst null's p, adjusted over the suite's headline claims."""
+    """One line of the first table. `p_holm` is the worst null's p, adjusted over the suite's headline claims; floors
+    are no claims and have no rank.
+    """
 
     suite: str
     subject: str
@@ -57,9 +57,12 @@ class Entry(NamedTuple):
     headline: str
     method: str
     label: str
+    floor: bool
+    reference: bool
     scores: dict[str, Score]
-    claim: Claim | None
-    case: CaseClaim | None
+    standing: Standing
+    beside: tuple[Standing, ...]
+    fidelity: dict[str, float | None]
     draws: int | None
     gates: tuple[Gate, ...]
     p_holm: float | None
@@ -75,115 +78,121 @@ class Entry(NamedTuple):
         return self.method, self.label
 
     @property
+    def claim(self) -> Claim | None:
+        """Against the nulls, in the headline."""
+        return self.standing.claim
+
+    @property
+    def case(self) -> CaseClaim | None:
+        """The same in case mode."""
+        return self.standing.case
+
+    @property
     def void(self) -> bool:
-        """Whether a gate failed."""
-        return any(gate.passed is False for gate in self.gates)
-
-
-class _Own(NamedTuple):
-    """What is known of one entry: its row, its track's headline, and scores [replicate, variant] by metric."""
-
-    row: ResultRow
-    headline: str
-    tables: dict[str, pd.DataFrame]
-
-    def table(self, metric: str) -> pd.DataFrame:
-        """Scores [replicate, variant] of a metric, empty where there are none."""
-        return self.tables.get(metric, pd.DataFrame())
+        """Whether a gate failed, or could not be assessed by the entry's own doing."""
+        return any(gate.voids for gate in self.gates)
 
     @property
-    def of_headline(self) -> pd.DataFrame:
-        return self.table(self.headline)
-
-    @property
-    def n_latents(self) -> float | None:
-        counts = self.row.cells.get("count.n_latents", pd.Series(dtype=float)).dropna()
-        return float(counts.iloc[0]) if len(counts) else None
+    def claimed(self) -> bool:
+        """It beats the null, leads the floor, and no gate is against it."""
+        beats = self.claim is not None and self.claim.verdict == Verdict.BEATS
+        return beats and self.standing.lead_verdict == LeadVerdict.LEADS and not self.void and not self.floor
 
 
-def entries(rows: Sequence[ResultRow]) -> list[Entry]:
-    """All entries, best first within a suite and subject: gates first, then the lower bound."""
-    own: dict[tuple[str, ...], _Own] = {}
+def entries(rows: Sequence[ResultRow], floors: KnownFloors = NO_FLOORS) -> list[Entry]:
+    """All entries, best first within a suite and subject: gates first, then the lower bound; floors behind them."""
+    own: dict[tuple[str, ...], Contender] = {}
     for row in rows:
-        headline = track_class(row.info.track).headline
-        if headline in row.scores:
-            read = [headline, registry.beside(headline, "shuffled"), *gates.FIDELITY]
-            means = replicated(row, metrics=read)
-            tables = {str(name): pd.DataFrame(means[name].unstack("variant")) for name in means}
-            own[*row.table, *row.name] = _Own(row, headline, tables)
+        track = track_class(row.info.track)
+        if track.headline in row.scores:
+            shuffled = registry.beside(track.headline, "shuffled")
+            read = (track.headline, shuffled, *track.beside, *track.fidelity, gates.FIDELITY, gates.SPARSITY)
+            own[*row.table, *row.name] = Contender.of(row, read, floors)
     listed: list[Entry] = []
-    for _, group in itertools.groupby(sorted(own), key=lambda key: key[:2]):
-        listed += _ranked([_entry(key, own) for key in group], own)
+    for _, keys in itertools.groupby(sorted(own), key=lambda key: key[:2]):
+        group = {key: own[key] for key in keys}
+        listed += _ranked([_entry(key, group, floors) for key in group], group)
     return listed
 
 
-def _entry(key: tuple[str, ...], own: Mapping[tuple[str, ...], _Own]) -> Entry:
-    mine = own[key]
-    table, reference = mine.of_headline, _reference(key, own)
-    said = claim(mine.headline, table)
-    suite, subject, method, label = key
+def _entry(key: tuple[str, ...], group: Mapping[tuple[str, ...], Contender], floors: KnownFloors) -> Entry:
+    mine, (suite, subject, method, label) = group[key], key
+    track, others = mine.track, list(group.values())
+    reference = nearest_reference(mine, others)
+    table = mine.table(track.headline)
+    stands = standing(track.headline, mine, reference, others)
     return Entry(
         suite,
         subject,
-        mine.row.info.track,
-        mine.headline,
+        track.name,
+        track.headline,
         method,
         label,
+        floor=mine.floor is not None,
+        reference=mine.is_reference,
         scores=scores(table),
-        claim=said,
-        case=case(mine.headline, table),
+        standing=stands,
+        beside=tuple(standing(name, mine, reference, others) for name in track.beside if name in mine.tables),
+        fidelity={name: mine.trained(name) for name in track.fidelity},
         draws=fewest_draws(table),
-        gates=_gates(mine, reference),
+        gates=_gates(mine, reference, others, floors),
         p_holm=None,
         rank=None,
-        pairing=_pairing(table, said),
-        decomposition=_decomposition(table, said, reference) if reference is not mine else None,
+        pairing=_pairing(table, stands.claim),
+        decomposition=_decomposition(table, stands.claim, None if mine.is_reference else reference),
         seconds=_seconds(mine.row),
         peak_bytes=_peak(mine.row),
     )
 
 
-def _gates(mine: _Own, reference: _Own | None) -> tuple[Gate, ...]:
+def _gates(
+    mine: Contender, reference: Contender | None, others: Sequence[Contender], floors: KnownFloors
+) -> tuple[Gate, ...]:
     """The gates that the track names, in its order."""
-    table, headline = mine.of_headline, mine.headline
-    frames, theirs = mine.table, reference.table if reference else None
+    headline = mine.track.headline
+    table, nulls = mine.table(headline), nulls_among(map(str, mine.table(headline)))
+    controlled = registry.CONTROL in mine.row.scores.index.unique("variant")
+    of = len(mine.on(headline, "trained")) if controlled else 0
+    needed = floors.needed(mine.row.info.suite)
+    run = {other.row.info.method for other in others}
+    judged = {"suite's judge": headline, "shuffled": registry.beside(headline, "shuffled")}
     known: dict[str, Callable[[], Gate]] = {
         "assay": lambda: gates.assay(
-            differences(headline, table).get(registry.CONTROL, pd.Series(dtype=float)).to_numpy()
+            differences(headline, table).get(registry.CONTROL, pd.Series(dtype=float)).to_numpy(), of=of
         ),
-        "leak": lambda: gates.leak(
-            {
-                judge or "suite's judge": _control(mine.table(registry.beside(headline, judge) if judge else headline))
-                for judge in ("", "shuffled")
-            }
-        ),
-        "parity": lambda: gates.parity(frames, theirs, nulls_among(map(str, table))),
+        "leak": lambda: gates.leak({judge: mine.on(name, registry.CONTROL) for judge, name in judged.items()}, of=of),
+        "parity": lambda: gates.parity(mine, reference, nulls),
         "coverage": lambda: gates.coverage(_cells(mine), delta=family.delta(headline)),
-        "floor": lambda: gates.floor(frames, theirs),
+        "floor": lambda: gates.floor(mine, reference),
+        "sparsity": lambda: gates.sparsity(mine, nulls),
+        "floors": lambda: gates.floors_present([one for one in needed if one not in run], needed=bool(needed)),
         "one_setting": lambda: gates.one_setting(set(mine.row.cells["definition"])),
     }
-    return tuple(known[name]() for name in track_class(mine.row.info.track).gates)
+    return tuple(known[name]() for name in mine.track.gates)
 
 
-def _ranked(group: list[Entry], found: Mapping[tuple[str, ...], _Own]) -> list[Entry]:
-    claims = [place for place, entry in enumerate(group) if entry.claim and entry.claim.verdict]
-    family = [place for place, entry in enumerate(group) if place in claims or entry.case]
+def _ranked(group: list[Entry], found: Mapping[tuple[str, ...], Contender]) -> list[Entry]:
+    claims = [place for place, entry in enumerate(group) if not entry.floor and entry.claim and entry.claim.verdict]
+    family = [place for place, entry in enumerate(group) if place in claims or (entry.case and not entry.floor)]
     adjusted = dict(zip(family, holm(np.array([_p(group[place]) for place in family])), strict=True)) if family else {}
     places = dict(zip(claims, _ranks([group[place] for place in claims], found), strict=True))
     done = [
         entry._replace(p_holm=float(adjusted[place]) if place in adjusted else None, rank=places.get(place))
         for place, entry in enumerate(group)
     ]
-    return sorted(
-        done, key=lambda entry: (_claims_nothing(entry), entry.void, -_lower(entry), entry.method, entry.label)
-    )
+    return sorted(done, key=_order)
 
 
-def _ranks(group: list[Entry], own: Mapping[tuple[str, ...], _Own]) -> list[Rank]:
+def _order(entry: Entry) -> tuple[object, ...]:
+    said = entry.claim is not None or entry.case is not None
+    return entry.floor, not entry.claimed, not said, entry.void, -_lower(entry), entry.method, entry.label
+
+
+def _ranks(group: list[Entry], own: Mapping[tuple[str, ...], Contender]) -> list[Rank]:
     """Ranks from paired differences of gaps, each against its own worst null, on the replicates that both have."""
     if len(group) < 2:
         return ranks(np.zeros((len(group), len(group)), bool))
-    tables = [own[entry.suite, entry.subject, entry.method, entry.label].of_headline for entry in group]
+    tables = [own[entry.suite, entry.subject, *entry.name].table(entry.headline) for entry in group]
     gaps = pd.concat([to_worst(entry.headline, table) for entry, table in zip(group, tables, strict=True)], axis=1)
     pairs = np.array(list(itertools.combinations(range(len(group)), 2)), dtype=int).reshape(-1, 2)
     values = gaps.to_numpy(float)
@@ -195,25 +204,12 @@ def _ranks(group: list[Entry], own: Mapping[tuple[str, ...], _Own]) -> list[Rank
     return ranks(better)
 
 
-def _reference(key: tuple[str, ...], found: Mapping[tuple[str, ...], _Own]) -> _Own | None:
-    """The reference baseline on the same suite and subject, with as many latents."""
-    if key[2] == REFERENCE:
-        return found[key]
-    alike = [
-        own
-        for other, own in found.items()
-        if other[:2] == key[:2] and other[2] == REFERENCE and own.n_latents == found[key].n_latents
-    ]
-    return alike[0] if alike else None
-
-
-def _decomposition(table: pd.DataFrame, said: Claim | None, reference: _Own | None) -> Decomposition | None:
-    if said is None or reference is None or said.worst.null not in reference.of_headline:
+def _decomposition(table: pd.DataFrame, said: Claim | None, reference: Contender | None) -> Decomposition | None:
+    theirs = reference.table(reference.track.headline) if reference else pd.DataFrame()
+    if said is None or not {"trained", said.worst.null} <= set(theirs):
         return None
-    theirs, null = reference.of_headline, said.worst.null
-    return Decomposition(
-        float(table["trained"].mean() - theirs["trained"].mean()), float(theirs[null].mean() - table[null].mean())
-    )
+    means = theirs.mean() - table.mean()
+    return Decomposition(float(-means["trained"]), float(means[said.worst.null]))
 
 
 def _pairing(table: pd.DataFrame, said: Claim | None) -> float | None:
@@ -226,16 +222,12 @@ def _pairing(table: pd.DataFrame, said: Claim | None) -> float | None:
     return float(np.corrcoef(pair.to_numpy().T)[0, 1])
 
 
-def _cells(mine: _Own) -> pd.DataFrame:
+def _cells(mine: Contender) -> pd.DataFrame:
     cells, scored = mine.row.cells, mine.row.scores
     if not {"count.eligible_drawn", "count.drawn"} <= set(cells):
         return pd.DataFrame(columns=["value", "q"], index=scored.index[:0])
     q = cells["count.eligible_drawn"] / cells["count.drawn"].clip(lower=1.0)
-    return pd.DataFrame({"value": scored[mine.headline], "q": q}).dropna(subset="q")
-
-
-def _control(table: pd.DataFrame) -> NDArray[np.float64]:
-    return table[registry.CONTROL].dropna().to_numpy() if registry.CONTROL in table else np.zeros(0)
+    return pd.DataFrame({"value": scored[mine.track.headline], "q": q}).dropna(subset="q")
 
 
 def _cost(row: ResultRow, *names: str) -> pd.DataFrame:
@@ -257,10 +249,6 @@ def _p(entry: Entry) -> float:
     evidence = entry.case or (entry.claim and entry.claim.worst)
     assert evidence is not None
     return evidence.p
-
-
-def _claims_nothing(entry: Entry) -> bool:
-    return entry.claim is None and entry.case is None
 
 
 def _lower(entry: Entry) -> float:

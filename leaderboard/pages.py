@@ -16,6 +16,7 @@ from benchmark.stats.ratio import INSENSITIVE
 from benchmark.store import write_text
 from leaderboard import layers, markdown, resolved, screen, standings
 from leaderboard.contents import Heading
+from leaderboard.floors import Standing
 from leaderboard.headline import Entry
 from leaderboard.layers import Layers
 from leaderboard.markdown import interval
@@ -23,7 +24,7 @@ from leaderboard.resolved import Curve
 from leaderboard.rows import ResultRow
 from leaderboard.standings import BoardRow
 
-VERSION = 2
+VERSION = 3
 """Of what a page says of the same rows: raised with its layout, so that pages are made anew."""
 NOT_ASSESSED = "not assessed"
 READING = """\
@@ -42,9 +43,15 @@ CLAIMS = """\
 The headline under the suite's judge. Entries of one *group* are tied. Beside *Holm p* stands the exact sign-flip p,
 unadjusted. *Pairing* is the correlation over replicates of trained and worst null. In case mode Holm's p is over
 Crawford and Howell's."""
+LEADS = """\
+The worst-null gap minus that of each floor, with a 95 % t interval over shared replicates. A floor decides where it
+is as faithful: *fidelity* is recovered variance on trained, the floor's and the entry's, and what reaches .9 of the
+entry's matches. A floor is among those that it is held against itself."""
 GATES = """\
-A gate that lacks its input is not assessed and voids nothing. Fidelity and floor are held against `topk_sae` with as
-many latents; *lead* splits the difference to its gap into a better trained score and a worse null."""
+A gate that lacks its input is not assessed; where that is the entry's own doing, it voids the claim as a failure
+does. Fidelity and floor are held against the row of `topk_sae` of nearest width. *Envelope*: a score on a null counts
+as no less than what the reference and the matched floors make believable there. *Against the reference* splits the
+difference to its gap into a better trained score and a worse null."""
 LAYERS = """\
 The gap at each place, with a 95 % band that holds for all of them at once (sign-flip max-T from six replicates on,
 Bonferroni's t below). *Superiority* is the probability that a latent of trained scores above one of the null, within
@@ -74,6 +81,8 @@ def text(rows: Sequence[ResultRow], entries: Sequence[Entry], heading: Heading) 
     parts += [markdown.plain(heading.sentence)] if heading.sentence else []
     if own:
         parts += [f"### Headline: {own[0].headline}", CLAIMS, markdown.table([_claim(entry) for entry in own])]
+        over = [line for entry in own for one in (entry.standing, *entry.beside) for line in _leads(entry, one)]
+        parts += ["### Lead over floors", LEADS, markdown.table(over)] if over else []
         parts += ["### Gates", GATES, markdown.table([_gates(entry) for entry in own])]
     cases = {entry.name for entry in own if entry.draws is not None}
     paired = [row for row in rows if row.name not in cases]
@@ -113,7 +122,7 @@ def _digest(rows: Sequence[ResultRow], entries: Sequence[Entry], heading: Headin
 
 def _claim(entry: Entry) -> dict[str, str]:
     said = entry.claim
-    line = {"settings": entry.label, **screen.verdict_of(entry)}
+    line = {"settings": entry.label, **screen.verdict_of(entry), **screen.fidelity_of(entry)}
     line["group"] = str(entry.rank.group) if entry.rank else "n/a"
     line["sign-flip p"] = f"{said.worst.p_sign_flip:.2g}" if said else "n/a"
     line |= {variant: markdown.text(score) for variant, score in entry.scores.items()}
@@ -126,14 +135,45 @@ def _claim(entry: Entry) -> dict[str, str]:
     return line
 
 
+def _leads(entry: Entry, standing: Standing) -> list[dict[str, str]]:
+    """A line per floor, the worst first."""
+    ordered = sorted(standing.over, key=lambda one: (not one.matched, np.inf if one.mean is None else one.mean))
+    return [
+        {
+            "settings": entry.label,
+            "metric": standing.metric,
+            "floor": one.floor,
+            "fidelity": " and ".join("n/a" if value is None else f"{value:.3f}" for value in (one.fidelity, one.own)),
+            "matches": "yes" if one.matched else "no",
+            "lead": interval(one.mean, one.lead.interval)
+            if one.mean is not None and one.lead
+            else "n/a"
+            if one.mean is None
+            else f"{one.mean:+.4f}",
+        }
+        for one in ordered
+    ]
+
+
 def _gates(entry: Entry) -> dict[str, str]:
     line = {"settings": entry.label}
     for gate in entry.gates:
         state = NOT_ASSESSED if gate.passed is None else "passed" if gate.passed else "**failed**"
-        line[gate.name] = f"{state}: {gate.why}"
-    lead = entry.decomposition
-    flag = ", **null-suppressed**" if lead and lead.null_suppressed else ""
-    line["lead"] = f"trained {lead.trained:+.4f}, null {lead.null:+.4f}{flag}" if lead else "is the reference"
+        void = ", **voids the claim**" if gate.passed is None and gate.own else ""
+        line[gate.name] = f"{state}{void}: {gate.why}"
+    raised = [f"**null-suppressed** by {mean:.4f} on {null}" for null, mean in entry.standing.raised.items()]
+    line["envelope"] = ", ".join(raised) or (
+        "its null scores are believed" if entry.floor else "no null score below it"
+    )
+    apart = entry.decomposition
+    flag = ", **null-suppressed**" if apart and apart.null_suppressed else ""
+    line["against the reference"] = (
+        f"trained {apart.trained:+.4f}, null {apart.null:+.4f}{flag}"
+        if apart
+        else "is the reference"
+        if entry.reference
+        else "no row of the reference to compare with"
+    )
     return line
 
 

@@ -8,17 +8,24 @@ from benchmark.metrics import family
 from benchmark.stats.case import FEWEST_DRAWS
 from leaderboard import markdown
 from leaderboard.contents import Heading
+from leaderboard.floors import Standing
 from leaderboard.headline import Entry
 from leaderboard.rows import ResultRow
 
 NO_CLAIM = "under three replicates of trained and every null have a score, or their differences have no spread"
 INTRODUCTION = """\
-Does a method score better on a trained network than on the same network with its training destroyed? *Gap* is the worst
-null's, trained minus null, paired by replicate (training seed); *at least* is the one-sided 95 % bound of all nulls at
-once, and what entries are ordered by, those with a failed gate last. *Rank* is the interval that pairwise comparisons
-(Holm-adjusted) leave open. *Holm p* is the worst null's, adjusted over all entries of a table. Scores are means over
-places, then over replicates. A failed gate voids the claim, not the row; a gate that lacks its input is not assessed.
-The name of a method leads to its page: every metric, gate, place and firing frequency, with intervals and reasons."""
+Does a method score better on a trained network than on the same network with its training destroyed, and better than
+a method that learns nothing? *Gap* is the worst null's, trained minus null, paired by replicate (training seed); *at
+least* is the one-sided 95 % bound of all nulls at once. *Lead* is that gap minus a floor's, each to its own worst
+null, over the worst of the floors that match (their recovered variance on trained is .9 of the entry's or more), with
+the bound of all of them at once. A *claim* beats the null, leads the floor, and has no gate against it; claims come
+first, then what passed its gates, by the bound. *Rank* is the interval that pairwise comparisons (Holm-adjusted)
+leave open; *Holm p* is the worst null's, adjusted over all entries of a table; floors, set apart below the entries,
+have neither. Scores are means over places, then over replicates; *recovered variance* and *context* are what a
+decoder of the harness's own predicts from the codes on trained, of the activations and of what their token leaves
+unexplained. The name of a method leads to its page: every metric, floor, gate, place and firing frequency, with
+intervals and reasons."""
+FLOORS = "*floors*"
 
 
 def text(
@@ -39,7 +46,8 @@ def text(
         parts += [markdown.plain(heading.sentence)] if heading.sentence else []
         if own:
             parts.append(_said(own[0].headline))
-            parts.append(_linked(markdown.table([_line(one) for one in own]), own, page))
+            parts.append(_linked([_line(one) for one in own], own, page))
+            parts += _beside(own, page)
         silent = sorted({row.name for row in rows if row.table == (suite, subject)} - {one.name for one in own})
         if silent:
             names = ", ".join(sorted({_link(method, page(suite, method)) for method, _ in silent}))
@@ -48,53 +56,112 @@ def text(
 
 
 def sentence(entry: Entry) -> str:
-    """The verdict of an entry in one line."""
+    """Both verdicts of an entry in one line, and what stands against a claim."""
     which = f"{entry.method} ({entry.label}), {entry.headline}"
     if entry.case is not None:
         worst, verdict = markdown.case(entry.case)
-        return f"{which}: worst-null gap {worst}: {verdict}{_failures(entry)}"
+        return f"{which}: worst-null gap {worst}: {verdict}; no lead in case mode{_against(entry)}"
     if entry.draws is not None:
         return f"{which}: no claim under {FEWEST_DRAWS} draws of every null ({entry.draws} here)"
     if entry.claim is None:
         return f"{which}: no claim: {NO_CLAIM}"
-    verdict = str(entry.claim.verdict) if entry.claim.verdict else "no verdict under five replicates"
-    worst_null = entry.claim.worst
-    said = f"{which}: worst-null gap {worst_null.mean:+.4f} (at least {worst_null.lower:+.4f}, {worst_null.null})"
-    return f"{said}: {verdict}{_failures(entry)}"
+    said = f"{which}: {_verdicts(entry.standing)}"
+    if entry.floor:
+        return f"{said}; a floor"
+    return f"{said}; {'a claim' if entry.claimed else 'no claim'}{_against(entry)}"
 
 
-def _failures(entry: Entry) -> str:
-    return "".join(f"; void, gate {gate.name}: {gate.why}" for gate in entry.gates if gate.passed is False)
+def beside(entry: Entry) -> list[str]:
+    """The same of what stands beside the headline, a line each."""
+    which = f"{entry.method} ({entry.label})"
+    return [f"{which}, {one.metric}: {_verdicts(one)}" for one in entry.beside if one.claim is not None]
+
+
+def _verdicts(standing: Standing) -> str:
+    assert standing.claim is not None
+    worst = standing.claim.worst
+    verdict = str(standing.claim.verdict) if standing.claim.verdict else "no verdict under five replicates"
+    said = f"worst-null gap {worst.mean:+.4f} (at least {worst.lower:+.4f}, {worst.null}): {verdict}"
+    lead = standing.lead
+    if lead is None:
+        return f"{said}; {standing.lead_verdict or 'lead unknown under three replicates'}"
+    bound = "no spread" if lead.lower is None else f"at least {lead.lower:+.4f}"
+    held = str(lead.verdict) if lead.verdict else "no verdict under five replicates"
+    return f"{said}; lead {lead.mean:+.4f} ({bound}, over {lead.floor}): {held}"
+
+
+def _against(entry: Entry) -> str:
+    said = [
+        f"; void, gate {gate.name}: {'not assessed, ' if gate.passed is None else ''}{gate.why}"
+        for gate in entry.gates
+        if gate.voids
+    ]
+    said += [f"; null-suppressed by {mean:.4f} on {null}" for null, mean in entry.standing.raised.items()]
+    return "".join(said)
 
 
 def _said(headline: str) -> str:
-    known = family.metric(headline)
-    says = f": {known.says}, in {known.unit}" if known else ""
-    return f"Headline `{headline}`{says}."
+    return f"Headline `{headline}`{_explained(headline)}."
+
+
+def _explained(metric: str) -> str:
+    known = family.metric(metric)
+    return f": {known.says}, in {known.unit}" if known else ""
+
+
+def _beside(entries: Sequence[Entry], page: Callable[[str, str], str | None]) -> list[str]:
+    """A table for each metric that stands beside the headline."""
+    parts = []
+    for metric in dict.fromkeys(one.metric for entry in entries for one in entry.beside):
+        having = [(entry, one) for entry in entries for one in entry.beside if one.metric == metric]
+        lines = [{"method": entry.method, "settings": entry.label, **standing_of(one)} for entry, one in having]
+        parts.append(f"Beside it `{metric}`{_explained(metric)}.")
+        parts.append(_linked(lines, [entry for entry, _ in having], page))
+    return parts
 
 
 def _line(entry: Entry) -> dict[str, str]:
+    trained = entry.scores.get("trained")
     line = {"method": entry.method, "settings": entry.label, **verdict_of(entry)}
-    line |= {name: "n/a" if one.mean is None else f"{one.mean:.3f}" for name, one in entry.scores.items()}
+    line["trained"] = "n/a" if trained is None or trained.mean is None else f"{trained.mean:.3f}"
+    line |= fidelity_of(entry)
     return line | {"gates": gates_in_short(entry), **rests_on(entry)}
 
 
 def verdict_of(entry: Entry) -> dict[str, str]:
-    """Gap, bound, worst null, verdict, rank and adjusted p, as columns."""
-    said = entry.claim
+    """Claim, gap, bound, worst null and verdict, lead, rank and adjusted p, as columns."""
+    line = {"claim": "floor" if entry.floor else "yes" if entry.claimed else "no", **standing_of(entry.standing)}
+    line["verdict"] = f"void ({line['verdict']})" if entry.void else line["verdict"]
+    line["rank"] = ranked(entry) if entry.rank else "n/a"
+    line["Holm p"] = f"{entry.p_holm:.2g}" if entry.p_holm is not None else "n/a"
+    return line
+
+
+def standing_of(standing: Standing) -> dict[str, str]:
+    """Gap, bound, worst null and verdict; lead, bound, worst floor and verdict."""
+    said, lead = standing.claim, standing.lead
     line = {
         "gap": f"{said.worst.mean:+.4f}" if said else "n/a",
         "at least": f"{said.worst.lower:+.4f}" if said else "n/a",
         "worst null": said.worst.null if said else "n/a",
+        "verdict": str(said.verdict) if said and said.verdict else "n/a",
     }
-    verdict = str(said.verdict) if said and said.verdict else "n/a"
-    if entry.case is not None:
-        line["worst null"], verdict = markdown.case(entry.case)
-        line["gap"] = f"{entry.case.gap:+.4f}"
-    line["verdict"] = f"void ({verdict})" if entry.void else verdict
-    line["rank"] = ranked(entry) if entry.rank else "n/a"
-    line["Holm p"] = f"{entry.p_holm:.2g}" if entry.p_holm is not None else "n/a"
+    if standing.case is not None:
+        line["worst null"], line["verdict"] = markdown.case(standing.case)
+        line["gap"] = f"{standing.case.gap:+.4f}"
+    line["lead"] = f"{lead.mean:+.4f}" if lead else "n/a"
+    line["lead at least"] = f"{lead.lower:+.4f}" if lead and lead.lower is not None else "n/a"
+    line["worst floor"] = f"{lead.floor} ({standing.matched} of {len(standing.over)} match)" if lead else "n/a"
+    line["lead's verdict"] = str(standing.lead_verdict or "n/a")
     return line
+
+
+def fidelity_of(entry: Entry) -> dict[str, str]:
+    """How faithful the entry is to the network, as columns."""
+    return {
+        name.partition("@")[0].replace("_", " "): "n/a" if value is None else f"{value:.3f}"
+        for name, value in entry.fidelity.items()
+    }
 
 
 def rests_on(entry: Entry) -> dict[str, str]:
@@ -120,6 +187,7 @@ def gates_in_short(entry: Entry) -> str:
     parts = [f"{len(entry.gates) - len(failed) - len(unknown)} of {len(entry.gates)} passed"]
     parts += [f"failed: {', '.join(failed)}"] if failed else []
     parts += [f"not assessed: {', '.join(unknown)}"] if unknown else []
+    parts += [f"null-suppressed by {mean:.4f} on {null}" for null, mean in entry.standing.raised.items()]
     return "; ".join(parts)
 
 
@@ -127,11 +195,16 @@ def _link(method: str, page: str | None) -> str:
     return f"[{method}](pages/{page})" if page else method
 
 
-def _linked(table: str, entries: Sequence[Entry], page: Callable[[str, str], str | None]) -> str:
-    """The table with the name of each method as a link; names of methods have no character that Markdown reads."""
-    head, line, *body = table.split("\n")
-    linked = []
-    for one, row in zip(entries, body, strict=True):
+def _linked(
+    lines: Sequence[Mapping[str, str]], entries: Sequence[Entry], page: Callable[[str, str], str | None]
+) -> str:
+    """The table with the name of each method as a link, floors behind a line of their own; names of methods have no
+    character that Markdown reads.
+    """
+    head, ruler, *body = markdown.table(lines).split("\n")
+    linked, apart = [], f"| {FLOORS} |" + " |" * (len(lines[0]) - 1)
+    for number, (one, row) in enumerate(zip(entries, body, strict=True)):
         _, _, rest = row.removeprefix("|").partition("|")
+        linked += [apart] if one.floor and not (number and entries[number - 1].floor) else []
         linked.append(f"| {_link(one.method, page(one.suite, one.method))} |{rest}")
-    return "\n".join([head, line, *linked])
+    return "\n".join([head, ruler, *linked])

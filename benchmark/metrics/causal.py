@@ -55,4 +55,5 @@ FAMILY = MetricFamily(
     },
     ("causal",),
     CausalEffect.values,
+    of_decoder=True,
 )

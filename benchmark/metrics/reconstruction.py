@@ -66,4 +66,5 @@ FAMILY = MetricFamily(
     },
     ("reconstruction",),
     Reconstruction.values,
+    of_decoder=True,
 )

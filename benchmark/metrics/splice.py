@@ -88,4 +88,5 @@ FAMILY = MetricFamily(
     },
     ("splice",),
     Splice.values,
+    of_decoder=True,
 )

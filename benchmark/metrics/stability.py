@@ -41,4 +41,5 @@ FAMILY = MetricFamily(
     (),
     stability,
     compares="method_seed",
+    of_decoder=True,
 )

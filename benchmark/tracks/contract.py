@@ -93,6 +93,12 @@ class Track(Protocol):
     """What answers in the worker, `module:attribute`; see `benchmark.worker.session`."""
     first: ClassVar[tuple[str, ...]]
     """The dozen metrics that a reader needs first."""
+    beside: ClassVar[tuple[str, ...]]
+    """Metrics that stand beside the headline with a gap and a lead of their own, where a suite has them."""
+    fidelity: ClassVar[tuple[str, ...]]
+    """How faithful a method is to the network, shown of every entry; a floor matches an entry by the first, on trained.
+    None: every floor matches.
+    """
     gates: ClassVar[tuple[str, ...]]
     """Gates that a claim in this track must pass; `leaderboard.gates` has them by name."""
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmark.records import Join, Record
 from leaderboard import contents, headline, pages, results, screen, standings
+from leaderboard.contenders import NO_FLOORS, KnownFloors
 from leaderboard.contents import Shipped
 from leaderboard.headline import Entry
 from leaderboard.rows import ResultRow, Tables, of_records
@@ -24,8 +25,8 @@ def rows(records: Sequence[Record], tables: Tables = nothing, joins: Sequence[Jo
     return of_records(records, joins, tables)
 
 
-def entries(records: Sequence[Record]) -> list[Entry]:
-    return headline.entries(rows(records))
+def entries(records: Sequence[Record], floors: KnownFloors = NO_FLOORS) -> list[Entry]:
+    return headline.entries(rows(records), floors)
 
 
 def lines(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[BoardRow]:
@@ -33,11 +34,16 @@ def lines(records: Sequence[Record], joins: Sequence[Join] = ()) -> list[BoardRo
     return [line for row in rows(records, joins=joins) for line in standings.rows(row)]
 
 
-def board(records: Sequence[Record], tables: Tables = nothing, shipped: Shipped = lambda name, track: None) -> str:
+def board(
+    records: Sequence[Record],
+    tables: Tables = nothing,
+    shipped: Shipped = lambda name, track: None,
+    floors: KnownFloors = NO_FLOORS,
+) -> str:
     """The screen alone."""
     made = rows(records, tables)
     headings = contents.headings(made, shipped)
-    return screen.text(made, headline.entries(made), headings, lambda suite, method: f"{method}.md")
+    return screen.text(made, headline.entries(made, floors), headings, lambda suite, method: f"{method}.md")
 
 
 def put_row(root: Path, row: ResultRow) -> Path:
@@ -58,9 +64,11 @@ def whole(records: Sequence[Record]) -> list[Record]:
     return [record.model_copy(update={"suite": content}) for record in records]
 
 
-def page(records: Sequence[Record], tables: Tables = nothing, method: str = "topk_sae") -> str:
+def page(
+    records: Sequence[Record], tables: Tables = nothing, method: str = "topk_sae", floors: KnownFloors = NO_FLOORS
+) -> str:
     """The page of a method."""
     made = rows(records, tables)
     own = [row for row in made if row.info.method == method]
     heading = contents.headings(made, lambda name, track: None)[own[0].suite]
-    return pages.text(own, headline.entries(made), heading)
+    return pages.text(own, headline.entries(made, floors), heading)

@@ -25,7 +25,7 @@ HEADLINE = FeaturesTrack.headline
 NULLS = ["step0", "rerandomized", "rerandomized-keep-embeddings"]
 SHUFFLED = registry.beside(HEADLINE, "shuffled")
 SCORES = {"trained": 0.65, "step0": 0.52, "rerandomized": 0.55, "rerandomized-keep-embeddings": 0.54}
-FIDELITY = {"explained_variance@1": 0.9, "kl_score@1": 0.95}
+FIDELITY = {"recovered_variance@1": 0.9, "recovered_context@1": 0.7, "l0@1": 16.0}
 COST = {"fit_seconds": 10, "score_seconds": 5, "worker_peak_bytes": 2**30, "harness_peak_bytes": 2**31}
 Change = Callable[[Record], Record]
 
@@ -82,7 +82,10 @@ def test_an_entry_has_its_worst_null_verdict_cost_and_all_gates_passed() -> None
     assert entry.claim.worst.null == "rerandomized"
     assert entry.claim.worst.mean == pytest.approx(0.10, abs=0.01)
     assert entry.claim.verdict == Verdict.BEATS
-    assert [found.passed for found in entry.gates] == [True] * 6
+    assert [found.passed for found in entry.gates] == [True] * 6 + [None, True]
+    assert gate(entry, "floors").why == "the suite names no floors"
+    assert not entry.void
+    assert not entry.claimed, "nothing learned less"
     assert (entry.seconds, entry.peak_bytes) == (15, 2**31)
     assert entry.rank == (1, 1, 1)
     assert entry.p_holm == entry.claim.worst.p
@@ -111,11 +114,12 @@ def spoiled(name: str) -> list[Record]:
             {}, lambda entry: changed(entry, HEADLINE, 0.56) if entry.where.variant == registry.CONTROL else entry
         ),
         "fidelity parity": (
-            {}, lambda entry: changed(entry, "explained_variance@1", 0.5) if entry.where.variant == "step0" else entry
+            {}, lambda entry: changed(entry, "recovered_variance@1", 0.5) if entry.where.variant == "step0" else entry
         ),
         "trained floor": (
-            {}, lambda entry: changed(entry, "explained_variance@1", 0.6) if entry.where.variant == "trained" else entry
+            {}, lambda entry: changed(entry, "recovered_variance@1", 0.6) if entry.where.variant == "trained" else entry
         ),
+        "l0 parity": ({}, lambda entry: changed(entry, "l0@1", 1_000) if entry.where.variant == "step0" else entry),
         "coverage": (
             {"trained": 0.53, "step0": 0.5, "rerandomized": 0.505, "rerandomized_keep_embeddings": 0.505},
             lambda entry: entry.model_copy(
@@ -131,7 +135,7 @@ def spoiled(name: str) -> list[Record]:
 
 
 @pytest.mark.parametrize(
-    "name", ["assay sensitivity", "leak", "fidelity parity", "trained floor", "coverage", "one setting"]
+    "name", ["assay sensitivity", "leak", "fidelity parity", "trained floor", "l0 parity", "coverage", "one setting"]
 )
 def test_each_gate_catches_its_fault_and_voids_the_claim_but_not_the_row(name: str) -> None:
     found = entries(spoiled(name))
@@ -153,14 +157,14 @@ def test_the_shuffled_judge_leaks_too() -> None:
     assert gate(only(entries(leaking)), "leak").passed is False
 
 
-def test_what_cannot_be_assessed_voids_nothing() -> None:
+def test_what_cannot_be_assessed_for_want_of_others_voids_nothing() -> None:
     bare = [
         entry.model_copy(update={"metrics": {HEADLINE: entry.metrics[HEADLINE]}, "counts": {}})
         for entry in records("mine")
         if entry.where.variant != registry.CONTROL
     ]
     (entry,) = entries(bare)
-    assert [found.passed for found in entry.gates] == [None, None, None, None, None, True]
+    assert [found.passed for found in entry.gates] == [None] * 7 + [True]
     assert not entry.void
 
 
@@ -278,7 +282,8 @@ def test_one_checkpoint_against_draws_says_so_and_nothing_more() -> None:
     text = board(cased(0.65, 19))
     assert "beats the null, conditional on this checkpoint" in text
     assert "1 checkpoint, 19 draws" in text
-    assert "step0 (its own)" in text
+    assert "step0 (its own)" in page(cased(0.65, 19))
+    assert "no lead in case mode" in screen.sentence(entry)
     assert "conditional on this checkpoint" in screen.sentence(entry)
     assert "Gap by place" not in page(cased(0.65, 19))
     row = next(row for row in lines(cased(0.65, 19)) if row.metric == HEADLINE)
@@ -294,7 +299,7 @@ def test_too_few_draws_make_no_claim() -> None:
 
 def test_in_case_mode_zeros_on_nulls_void_the_claim() -> None:
     theirs = [
-        changed(entry, "explained_variance@1", 0.0) if ":" in entry.where.variant else entry
+        changed(entry, "recovered_variance@1", 0.0) if ":" in entry.where.variant else entry
         for entry in cased(0.65, 19, "mine")
     ]
     found = entries(cased(0.65, 19) + theirs)

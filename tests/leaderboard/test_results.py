@@ -122,7 +122,7 @@ SPOILED: list[Callable[[Path], object]] = [
     changed(results.SCORES, lambda text: ""),
     changed(results.SCORES, lambda text: "variant,replicate\n"),
     changed(results.SCORES, lambda text: text.replace("0.", "x.", 1)),
-    changed(results.SCORES, lambda text: text.replace("kl_score@1", "x <b>[y](http://z)</b>", 1)),
+    changed(results.SCORES, lambda text: text.replace("l0@1", "x <b>[y](http://z)</b>", 1)),
     changed(results.CELLS, lambda text: text.replace("settings_hash", "another", 1)),
     changed(results.CELLS, lambda text: text.replace("score_id", "id", 1)),
     changed(results.RUN, lambda text: text.replace('"track": "features"', '"track": "feature"')),

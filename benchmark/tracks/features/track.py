@@ -47,11 +47,15 @@ class FeaturesTrack:
     headline: ClassVar[str] = "fuzzing-token-matched@1"
     session: ClassVar[str] = "benchmark.worker.features:FeaturesSession"
     first: ClassVar[tuple[str, ...]] = (
-        "fuzzing-token-matched@1", "fuzzing@1", "detection@1", "concept_recovery@1", "concept_recovery.latent_state@1",
+        "fuzzing-token-matched@1", "fuzzing@1", "concept_recovery@1", "concept_recovery.latent_state@1",
         "bigram_r2_increment@1", "causal_effect@1", "universality@1", "recovered_variance@1", "recovered_context@1",
-        "explained_variance@1", "kl_score@1", "l0@1", "alive@1",
+        "explained_variance@1", "kl_score@1", "l0@1",
     )  # fmt: skip
-    gates: ClassVar[tuple[str, ...]] = ("assay", "leak", "parity", "coverage", "floor", "one_setting")
+    beside: ClassVar[tuple[str, ...]] = ("concept_recovery@1",)
+    fidelity: ClassVar[tuple[str, ...]] = ("recovered_variance@1", "recovered_context@1")
+    gates: ClassVar[tuple[str, ...]] = (
+        "assay", "leak", "parity", "coverage", "floor", "sparsity", "floors", "one_setting"
+    )  # fmt: skip
 
     def __init__(self, suite: Suite, transcripts: Path, *, replay: bool) -> None:
         self._suite, self._judging = suite, Judging(suite.judge, transcripts, replay)

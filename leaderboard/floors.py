@@ -1,0 +1,105 @@
+"""What a gap is held against beside nulls: the envelope of null scores, and the lead over floors. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmark.metrics import family
+from benchmark.spec.variant import Variant
+from benchmark.stats import floors
+from benchmark.stats.case import CaseClaim
+from benchmark.stats.floors import Lead, LeadVerdict
+from benchmark.stats.null_gap import Gap, gap
+from leaderboard.compare import to_worst
+from leaderboard.contenders import Contender
+from leaderboard.standings import Claim, case, claim, sign
+
+
+class FloorLead(NamedTuple):
+    """An entry against one floor: fidelity of both on trained, whether that matches, and the difference of their gaps,
+    each to its own worst null (None under three shared replicates).
+    """
+
+    floor: str
+    fidelity: float | None
+    own: float | None
+    matched: bool
+    mean: float | None
+    lead: Gap | None
+
+
+class Standing(NamedTuple):
+    """Where an entry stands in one metric: its claim against the nulls (in case mode, its case), its lead over the
+    matched floors, that over each floor, and by how much the envelope raised its mean score on a null.
+    """
+
+    metric: str
+    claim: Claim | None
+    case: CaseClaim | None
+    lead: Lead | None
+    over: tuple[FloorLead, ...]
+    raised: Mapping[str, float]
+
+    @property
+    def matched(self) -> int:
+        """Floors that decide."""
+        return sum(one.matched for one in self.over)
+
+    @property
+    def lead_verdict(self) -> LeadVerdict | None:
+        """None where there are matched floors and too few replicates."""
+        return LeadVerdict.UNMATCHED if not self.matched else self.lead.verdict if self.lead else None
+
+
+def standing(metric: str, mine: Contender, reference: Contender | None, others: Iterable[Contender]) -> Standing:
+    """Of an entry or a floor, among the rows of its suite and subject; a floor is one of those it is held against, and
+    its null scores are believed.
+    """
+    against = [other for other in others if other.is_floor_for(metric) and metric in other.tables]
+    matches = [_matched(mine, other) for other in against]
+    matching = [other for other, match in zip(against, matches, strict=True) if match]
+    believed = matching if reference is None else [*matching, reference]
+    table, raised = mine.table(metric), dict[str, float]()
+    if mine.floor is None:
+        table, raised = enveloped(metric, mine, [other for other in believed if other.row.name != mine.row.name])
+    own, over, leads = to_worst(metric, table), [], {}
+    for other, match in zip(against, matches, strict=True):
+        apart = (own - to_worst(metric, other.table(metric))).dropna().to_numpy(float)
+        fidelity = _fidelity(other), _fidelity(mine)
+        over.append(FloorLead(other.name, *fidelity, match, float(apart.mean()) if len(apart) else None, gap(apart)))
+        if match:
+            leads[other.name] = apart
+    found = floors.lead(leads, delta=family.delta(metric)) if leads else None
+    return Standing(metric, claim(metric, table), case(metric, table), found, tuple(over), raised)
+
+
+def enveloped(metric: str, mine: Contender, others: Sequence[Contender]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Scores [replicate, variant] with those on nulls no worse than what others make believable, and by how much the
+    mean on each null was raised; in the metric's own direction, and nothing of nulls that were not.
+    """
+    table, turned = mine.table(metric).copy(), sign(metric)
+    raised: dict[str, list[float]] = {}
+    for column in map(str, table):
+        variant = Variant.parse(column)
+        lowest = floors.envelope([turned * one.on(metric, variant.name) for one in others]) if variant.is_null else None
+        if lowest is not None:
+            before = turned * table[column]
+            table[column] = turned * before.clip(lower=lowest)
+            raised.setdefault(variant.name, []).append(float((turned * table[column] - before).mean()))
+    return table, {null: mean for null, values in raised.items() if (mean := float(np.nanmean(values))) > 0}
+
+
+def _matched(mine: Contender, floor: Contender) -> bool:
+    """Whether a floor is as faithful to the network as an entry, nearly; in a track without fidelity all are."""
+    if not mine.track.fidelity:
+        return True
+    own, theirs = _fidelity(mine), _fidelity(floor)
+    return own is not None and theirs is not None and floors.matched(own, theirs)
+
+
+def _fidelity(one: Contender) -> float | None:
+    return one.trained(one.track.fidelity[0]) if one.track.fidelity else None
