@@ -62,9 +62,9 @@ def sentence(entry: Entry) -> str:
         worst, verdict = markdown.case(entry.case)
         return f"{which}: worst-null gap {worst}: {verdict}; no lead in case mode{_against(entry)}"
     if entry.draws is not None:
-        return f"{which}: no claim under {FEWEST_DRAWS} draws of every null ({entry.draws} here)"
+        return f"{which}: no claim under {FEWEST_DRAWS} draws of every null ({entry.draws} here){_against(entry)}"
     if entry.claim is None:
-        return f"{which}: no claim: {NO_CLAIM}"
+        return f"{which}: no claim: {NO_CLAIM}{_against(entry)}"
     said = f"{which}: {_verdicts(entry.standing)}"
     if entry.floor:
         return f"{said}; a floor"
