@@ -35,6 +35,7 @@ BASE_PYTHON := $(shell command -v python3.11 || command -v python3.12 || command
 help:
 	@echo "make bench METHOD=topk_sae [SUITE=mini] [PRESET=...]   fit and score a method, print its verdict (mini: five minutes)"
 	@echo "  METHOD=\"topk_sae mine path/to/other\", METHOD=all     several methods share every forward pass; ALL=1: print everything"
+	@echo "  METHOD=floors                                         methods that learn nothing, which a claim must lead"
 	@echo "  JUDGE=local-chat-completions:model=...,base_url=...   any model of lm-eval's registry as judge; REPLAY=1: from transcripts"
 	@echo "make plan METHOD=topk_sae [SUITE=mini]                 cells of a run, and which are done"
 	@echo "make test                                           lint, types, tests, smoke bench, its numbers against the expected ones"
