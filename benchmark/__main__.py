@@ -206,12 +206,18 @@ def guard_baseline(
 @app.command("compare")
 def show_comparison(
     first: Annotated[str, typer.Argument(help="A method, or method:settings.", show_default=False)],
-    second: Annotated[str, typer.Argument(help="What it is held against.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="What it is held against, or floors.", show_default=False)],
     suite: SuiteName = "standard",
     runs: Runs = Path("runs"),
 ) -> None:
-    """Print how much more of a gap to its worst null one method has than another, paired by replicate."""
+    """Print how much more of a gap to its worst null one method has than another, or than the floors, paired by
+    replicate.
+    """
     with clean_errors():
+        if second == "floors":
+            known = board.known_floors()
+            terminal.leads(compare.leads(board.local(Store(runs), suite)[1], suite, first, known, board.shipped), first)
+            return
         lines = compare.compare(board.local(Store(runs), suite)[1], suite, first, second, board.shipped)
         table = Table(
             "metric",

@@ -20,6 +20,7 @@ from benchmark.reporting import plain
 from benchmark.run.plan import Planned
 from benchmark.tracks.contract import track_class
 from leaderboard import latents, markdown, screen, standings
+from leaderboard.floors import Standing
 from leaderboard.headline import Entry
 from leaderboard.latents import FoundCell, Latent
 from leaderboard.rows import ResultRow
@@ -133,6 +134,32 @@ def summary(rows: Sequence[ResultRow], entries: Sequence[Entry], *, everything: 
         console.print(f"{len(rows)} rows: --all prints the metrics of each, and the pages below have them")
     for reason in _reasons(rows):
         console.print(plain(reason), highlight=False, markup=False, soft_wrap=True)
+
+
+def leads(standings: Sequence[Standing], name: str) -> None:
+    """A line per metric: the lead over the worst matched floor, and how far the score on trained is above the best of
+    them.
+    """
+    table = Table("metric", "gap", "lead", "at least", "over", "verdict", "above all of them on trained by", "at least")
+    for one in standings:
+        worst, lead, matched = one.claim and one.claim.worst, one.lead, [over for over in one.over if over.matched]
+        above = [over.trained for over in matched if over.trained]
+        whole = above if len(above) == len(matched) else []
+        table.add_row(
+            one.metric,
+            f"{worst.mean:+.4f}" if worst else "n/a",
+            *((f"{lead.mean:+.4f}", _signed(lead.lower), lead.floor) if lead else ("n/a",) * 3),
+            str(one.lead_verdict or "n/a"),
+            _signed(min((over.mean for over in whole), default=None)),
+            _signed(min((over.lower for over in whole), default=None)),
+        )
+    console.print(table)
+    held = f"{said(name)} against the floors that match it, each to its own worst null"
+    console.print(f"{held}; only the headline is a confirmatory claim", soft_wrap=True)
+
+
+def _signed(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:+.4f}"
 
 
 def _metrics(row: ResultRow, everything: bool) -> None:

@@ -31,7 +31,7 @@ def write(
     """`LEADERBOARD.md` below `root`, and a page for each suite and method, or for those named by key and method; a page
     that says what its rows say is left as it is. Returns the entries, and where the pages are.
     """
-    entries = headline.entries(rows, KnownFloors(methods.floors(), needed))
+    entries = headline.entries(rows, known_floors())
     headings = contents.headings(rows, shipped)
 
     def page_of(suite: str, method: str) -> str | None:
@@ -94,6 +94,11 @@ def publish(store: Store, method: str, suite: str | None = None) -> Published:
 def shipped(name: str, track: str) -> dict[str, Any] | None:
     """What the suite of this name in the repository says to a track, None where there is none."""
     return plan.content(suites.load(name), track_class(track)) if name in suites.names() else None
+
+
+def known_floors() -> KnownFloors:
+    """Floors among the baselines."""
+    return KnownFloors(methods.floors(), needed)
 
 
 @cache

@@ -1,4 +1,6 @@
-"""Method against method: paired differences of their gaps to the worst null, on the replicates that both have. Pure."""
+"""Method against method, and against the floors: paired differences of their gaps to the worst null, on the replicates
+that both have. Pure.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,14 @@ import pandas as pd
 from benchmark import registry
 from benchmark.errors import BadInput, unknown
 from benchmark.metrics import family
-from benchmark.spec.variant import Variant, nulls_among
+from benchmark.spec.variant import Variant
 from benchmark.stats.null_gap import Gap, gap
 from leaderboard import contents
+from leaderboard.contenders import Contender, KnownFloors, nearest_reference
 from leaderboard.contents import Shipped
+from leaderboard.floors import Standing, standing
 from leaderboard.rows import ResultRow
-from leaderboard.standings import differences, replicated
+from leaderboard.standings import replicated, to_worst
 
 
 class Difference(NamedTuple):
@@ -42,32 +46,48 @@ def compare(
     return [_difference(metric, *(found[metric].unstack("variant") for found in means)) for metric in shared]
 
 
-def to_worst(metric: str, scores: pd.DataFrame) -> pd.Series:
-    """Gap per replicate [replicate] to the null that trained beats least, from scores [replicate, variant]."""
-    apart = differences(metric, scores)
-    gaps = [apart[null] for null in nulls_among(apart) if len(apart[null])]
-    return min(gaps, key=lambda values: float(values.mean())) if gaps else pd.Series(dtype=float)
+def leads(
+    rows: Sequence[ResultRow],
+    suite: str,
+    name: str,
+    floors: KnownFloors,
+    shipped: Shipped = lambda name, track: None,
+) -> list[Standing]:
+    """Where an entry stands among the floors, in every metric with a direction that it has: which metrics put a method
+    above those that learn nothing. Of metrics that compare replicates, too, whose intervals are too narrow.
+
+    Raises:
+        BadInput: see `compare`; no floors on that suite.
+    """
+    own = _of_one_content([row for row in rows if row.info.suite == suite], suite, (name,), shipped)
+    chosen, asked = _entry(own, suite, name), _compared(joins=True)
+    others = [Contender.of(row, asked, floors) for row in own if row.info.subject == chosen.info.subject]
+    mine = next(one for one in others if one.row is chosen)
+    if not any(one.floor for one in others):
+        raise BadInput(f"no floors were run on suite {suite}: `make bench METHOD=floors SUITE={suite}` runs them")
+    reference = nearest_reference(mine, others)
+    return [standing(metric, mine, reference, others) for metric in asked if metric in mine.tables]
 
 
-def _compared() -> list[str]:
+def _compared(*, joins: bool = False) -> list[str]:
     """Metrics with a direction, but for those of a scorer under another judge."""
     return [
         name
-        for one in family.families()
+        for one in (*family.families(), *(family.joins() if joins else ()))
         for name, metric in one.metrics.items()
         if metric.better is not None and name not in registry.LADDER
     ]
 
 
-def _of_one_content(rows: Sequence[ResultRow], suite: str, names: tuple[str, str], shipped: Shipped) -> list[ResultRow]:
-    """Rows of the first content of the suite that both entries were run on."""
+def _of_one_content(rows: Sequence[ResultRow], suite: str, names: Sequence[str], shipped: Shipped) -> list[ResultRow]:
+    """Rows of the first content of the suite that all entries were run on."""
     by_key: dict[str, list[ResultRow]] = {}
     for row in rows:
         by_key.setdefault(row.suite, []).append(row)
     having = [
         [key for key in contents.ordered(rows, shipped) if any(_is(name, row) for row in by_key[key])] for name in names
     ]
-    shared = [key for key in having[0] if key in having[1]]
+    shared = [key for key in having[0] if key in having[-1]]
     if shared:
         return by_key[shared[0]]
     if all(having):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmark.metrics import family
 from benchmark.spec.variant import Variant
@@ -14,14 +15,13 @@ from benchmark.stats import floors
 from benchmark.stats.case import CaseClaim
 from benchmark.stats.floors import Lead, LeadVerdict
 from benchmark.stats.null_gap import Gap, gap
-from leaderboard.compare import to_worst
 from leaderboard.contenders import Contender
-from leaderboard.standings import Claim, case, claim, sign
+from leaderboard.standings import Claim, case, claim, sign, to_worst
 
 
 class FloorLead(NamedTuple):
-    """An entry against one floor: fidelity of both on trained, whether that matches, and the difference of their gaps,
-    each to its own worst null (None under three shared replicates).
+    """An entry against one floor: fidelity of both on trained, whether that matches, the difference of their gaps, each
+    to its own worst null, and that of their scores on trained, larger is better (None under three shared replicates).
     """
 
     floor: str
@@ -30,6 +30,7 @@ class FloorLead(NamedTuple):
     matched: bool
     mean: float | None
     lead: Gap | None
+    trained: Gap | None
 
 
 class Standing(NamedTuple):
@@ -66,11 +67,11 @@ def standing(metric: str, mine: Contender, reference: Contender | None, others: 
     table, raised = mine.table(metric), dict[str, float]()
     if mine.floor is None:
         table, raised = enveloped(metric, mine, [other for other in believed if other.row.name != mine.row.name])
-    own, over, leads = to_worst(metric, table), [], {}
+    own, over, leads = to_worst(metric, table), list[FloorLead](), {}
     for other, match in zip(against, matches, strict=True):
         apart = (own - to_worst(metric, other.table(metric))).dropna().to_numpy(float)
-        fidelity = _fidelity(other), _fidelity(mine)
-        over.append(FloorLead(other.name, *fidelity, match, float(apart.mean()) if len(apart) else None, gap(apart)))
+        fidelity, mean = (_fidelity(other), _fidelity(mine)), float(apart.mean()) if len(apart) else None
+        over.append(FloorLead(other.name, *fidelity, match, mean, gap(apart), gap(_above(metric, mine, other))))
         if match:
             leads[other.name] = apart
     found = floors.lead(leads, delta=family.delta(metric)) if leads else None
@@ -91,6 +92,14 @@ def enveloped(metric: str, mine: Contender, others: Sequence[Contender]) -> tupl
             table[column] = turned * before.clip(lower=lowest)
             raised.setdefault(variant.name, []).append(float((turned * table[column] - before).mean()))
     return table, {null: mean for null, values in raised.items() if (mean := float(np.nanmean(values))) > 0}
+
+
+def _above(metric: str, mine: Contender, floor: Contender) -> NDArray[np.float64]:
+    """How far the score on trained is above a floor's [replicate]."""
+    tables = mine.table(metric), floor.table(metric)
+    if not all("trained" in table for table in tables):
+        return np.zeros(0)
+    return sign(metric) * (tables[0]["trained"] - tables[1]["trained"]).dropna().to_numpy(float)
 
 
 def _matched(mine: Contender, floor: Contender) -> bool:

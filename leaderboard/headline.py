@@ -18,7 +18,6 @@ from benchmark.stats.multiplicity import Rank, holm, ranks
 from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, two_sided
 from benchmark.tracks.contract import track_class
 from leaderboard import gates
-from leaderboard.compare import to_worst
 from leaderboard.contenders import NO_FLOORS, Contender, KnownFloors, nearest_reference
 from leaderboard.floors import Standing, standing
 from leaderboard.gates import Gate
@@ -29,6 +28,7 @@ from leaderboard.standings import (
     differences,
     fewest_draws,
     scores,
+    to_worst,
 )
 
 PEAKS = ("worker_peak_bytes", "harness_peak_bytes")

@@ -143,6 +143,13 @@ def differences(metric: str, table: pd.DataFrame) -> dict[str, pd.Series]:
     return {name: pd.Series(one[known[name]], table.index[known[name]]) for name, one in apart.items()}
 
 
+def to_worst(metric: str, scores: pd.DataFrame) -> pd.Series:
+    """Gap per replicate [replicate] to the null that trained beats least, from scores [replicate, variant]."""
+    apart = differences(metric, scores)
+    gaps = [apart[null] for null in nulls_among(apart) if len(apart[null])]
+    return min(gaps, key=lambda values: float(values.mean())) if gaps else pd.Series(dtype=float)
+
+
 def claim(metric: str, table: pd.DataFrame) -> Claim | None:
     """What scores [replicate, variant] of a metric support; None where they support nothing."""
     return claim_of(metric, differences(metric, table))

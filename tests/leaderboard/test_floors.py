@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from benchmark import registry
+from benchmark.errors import BadInput
 from benchmark.metrics import family
 from benchmark.records import MetricValue, Record
 from benchmark.stats.floors import LeadVerdict
 from benchmark.stats.null_gap import Verdict
 from benchmark.tracks.features.track import FeaturesTrack
-from leaderboard import screen
+from leaderboard import compare, screen
 from leaderboard.contenders import KnownFloors
 from leaderboard.headline import Entry
-from tests.leaderboard.rendered import board, entries, page
-from tests.leaderboard.test_headline import HEADLINE, changed, gate, only, records
+from tests.leaderboard.rendered import board, entries, page, rows
+from tests.leaderboard.test_headline import HEADLINE, NULLS, changed, gate, only, records
 
 KNOWN = KnownFloors({"drawn": "all", "points": "all", "mixed": "decoder"}, lambda suite: ("drawn", "points"))
 MATCHED, UNMATCHED = 0.85, 0.5
@@ -246,3 +247,38 @@ def test_leads_need_shared_replicates() -> None:
     assert "lead unknown under three replicates; no claim" in screen.sentence(entry)
     points = next(one for one in entry.standing.over if one.floor == "points default")
     assert points.lead is None
+
+
+def test_leads_in_every_metric() -> None:
+    """`nullgap compare mine floors`: the headline as on the board, and how far trained is above the floors' trained."""
+    listed = compare.leads(rows(field()), "s", "mine", KNOWN)
+    assert [one.metric for one in listed] == ["recovered_variance@1", "recovered_context@1", HEADLINE]
+    headline = listed[-1]
+    assert headline == mine(field()).standing
+    trained = {one.floor: one.trained for one in headline.over}
+    assert trained["drawn default"] is not None
+    assert trained["drawn default"].mean == pytest.approx(0.09, abs=0.005)
+    with pytest.raises(BadInput, match="no floors were run on suite s"):
+        compare.leads(rows(records("mine")), "s", "mine", KNOWN)
+    with pytest.raises(BadInput, match="unknown method"):
+        compare.leads(rows(field()), "s", "nobody", KNOWN)
+
+
+def test_lower_is_better_turns_lead_and_envelope_round() -> None:
+    """A metric of decoders whose floors reconstruct worse: the lead is positive, and a null that is too good to be true
+    stays, one that is too bad does not.
+    """
+    level = {"mine": (0.1, 0.3), "topk_sae": (0.1, 0.2), "drawn": (0.2, 0.2), "points": (0.2, 0.2)}
+    rng = np.random.default_rng(0)
+    found = [
+        changed(one, "fvu@1", level[one.where.method][one.where.variant in NULLS] + rng.normal(0, 0.002))
+        for one in field()
+    ]
+    (standing,) = [one for one in compare.leads(rows(found), "s", "mine", KNOWN) if one.metric == "fvu@1"]
+    assert standing.raised.keys() == set(NULLS)
+    assert standing.raised["step0"] == pytest.approx(0.1, abs=0.02)
+    assert standing.claim is not None
+    assert standing.claim.worst.mean == pytest.approx(0.1, abs=0.02), "not .2, which others make unbelievable"
+    assert standing.lead is not None
+    assert standing.lead.mean == pytest.approx(0.1, abs=0.02)
+    assert all(one.trained is not None and one.trained.mean > 0.09 for one in standing.over)
