@@ -35,8 +35,8 @@ class LeadVerdict(StrEnum):
 
 
 class Lead(NamedTuple):
-    """Lead over the worst of the matched floors: mean, the smallest one-sided lower bound and the largest p of all of
-    them, None where one of them has no spread. No verdict for under five replicates.
+    """Lead over the worst of the matched floors: mean, the smallest one-sided lower bound and the largest p of those
+    that the lead varies over, None where there are none. No verdict for under five replicates.
     """
 
     mean: float
@@ -67,29 +67,23 @@ def lead(leads: Mapping[str, Replicates], *, delta: float, alpha: float = ALPHA)
         return None
     gaps = {floor: gap(values) for floor, values in leads.items()}
     known = [one for one in gaps.values() if one is not None]
-    whole = len(known) == len(gaps)
     worst = min(leads, key=lambda floor: float(leads[floor].mean()))
     mean = float(leads[worst].mean())
-    lower = min(one.lower for one in known) if whole else None
-    p = max(one.p for one in known) if whole else None
+    lower, p = min((one.lower for one in known), default=None), max((one.p for one in known), default=None)
     enough = min(len(values) for values in leads.values()) >= FEWEST_FOR_CLAIM
-    verdict = _verdict(leads, gaps, mean, lower, delta, alpha / len(leads)) if enough else None
+    verdict = _verdict(leads, gaps, mean, delta, alpha / len(leads)) if enough else None
     return Lead(mean, lower, p, worst, verdict)
 
 
 def _verdict(
-    leads: Mapping[str, Replicates],
-    gaps: Mapping[str, Gap | None],
-    mean: float,
-    lower: float | None,
-    delta: float,
-    each: float,
+    leads: Mapping[str, Replicates], gaps: Mapping[str, Gap | None], mean: float, delta: float, each: float
 ) -> LeadVerdict:
     if any(one is not None and 1 - one.p < each and one.mean <= -delta for one in gaps.values()):
         return LeadVerdict.BELOW
     if delta > 0 and any(equivalence_p(values, delta=delta) < each for values in leads.values()):
         return LeadVerdict.LEVEL
-    return LeadVerdict.LEADS if lower is not None and lower > 0 and mean >= delta else LeadVerdict.OPEN
+    above = all(one is not None and one.lower > 0 for one in gaps.values())
+    return LeadVerdict.LEADS if above and mean >= delta else LeadVerdict.OPEN
 
 
 def envelope(others: Sequence[Replicates]) -> float | None:

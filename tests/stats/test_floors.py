@@ -48,9 +48,13 @@ def test_more_floors_only_take_away() -> None:
 
 def test_a_copy_of_a_floor_is_level_with_it_and_a_constant_is_no_evidence() -> None:
     copy = lead(FAR, OWN)
-    assert copy == Lead(copy.mean, None, None, "1", LeadVerdict.LEVEL)
+    assert (copy.floor, copy.verdict) == ("1", LeadVerdict.LEVEL)
     assert copy.mean == pytest.approx(0)
+    assert copy.lower == lead(FAR).lower, "a copy has no bound of its own"
+    alone = lead(OWN)
+    assert alone == Lead(alone.mean, None, None, "0", LeadVerdict.LEVEL)
     assert lead(OWN - 0.05).verdict == LeadVerdict.OPEN
+    assert lead(OWN - 0.05, FAR).verdict == LeadVerdict.OPEN
 
 
 def test_replicates_that_are_needed() -> None:
