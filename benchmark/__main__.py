@@ -214,11 +214,11 @@ def show_comparison(
     replicate.
     """
     with clean_errors():
+        known = board.known_floors()
         if second == "floors":
-            known = board.known_floors()
             terminal.leads(compare.leads(board.local(Store(runs), suite)[1], suite, first, known, board.shipped), first)
             return
-        lines = compare.compare(board.local(Store(runs), suite)[1], suite, first, second, board.shipped)
+        lines = compare.compare(board.local(Store(runs), suite)[1], suite, first, second, known, board.shipped)
         table = Table(
             "metric",
             terminal.said(first),

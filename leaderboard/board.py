@@ -14,7 +14,7 @@ from benchmark.spec import suite as suites
 from benchmark.store import Store, write_text
 from benchmark.tracks.contract import track_class
 from leaderboard import contents, headline, pages, publication, results, screen
-from leaderboard.contenders import KnownFloors
+from leaderboard.contenders import REFERENCE, KnownFloors, SuiteRow
 from leaderboard.headline import Entry
 from leaderboard.publication import Published
 from leaderboard.results import slug
@@ -97,14 +97,25 @@ def shipped(name: str, track: str) -> dict[str, Any] | None:
 
 
 def known_floors() -> KnownFloors:
-    """Floors among the baselines."""
-    return KnownFloors(methods.floors(), needed)
+    """Floors among the baselines, and what the repository's suites say of them and of the reference."""
+    return KnownFloors(methods.floors(), needed, references)
 
 
 @cache
-def needed(name: str) -> tuple[str, ...]:
-    """Floors that the suite of this name in the repository needs, none where there is no such suite."""
-    return suites.load(name).floors if name in suites.names() else ()
+def needed(name: str) -> frozenset[SuiteRow]:
+    """Rows of floors that the suite of this name in the repository needs, none where there is no such suite."""
+    return _rows_of(name, suites.load(name).floors) if name in suites.names() else frozenset()
+
+
+@cache
+def references(name: str) -> frozenset[SuiteRow] | None:
+    """Rows of the reference that the suite of this name in the repository has, None where there is no such suite."""
+    return _rows_of(name, (REFERENCE,)) if name in suites.names() else None
+
+
+def _rows_of(suite: str, names: Sequence[str]) -> frozenset[SuiteRow]:
+    asked = suites.load(suite)
+    return frozenset((name, row.label) for name in names for row in methods.rows(methods.load(name), asked))
 
 
 @cache

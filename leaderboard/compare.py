@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from benchmark import registry
@@ -15,11 +16,10 @@ from benchmark.metrics import family
 from benchmark.spec.variant import Variant
 from benchmark.stats.null_gap import Gap, gap
 from leaderboard import contents
-from leaderboard.contenders import Contender, KnownFloors, nearest_reference
+from leaderboard.contenders import NO_FLOORS, Contender, KnownFloors, nearest_reference
 from leaderboard.contents import Shipped
 from leaderboard.floors import Standing, standing
 from leaderboard.rows import ResultRow
-from leaderboard.standings import replicated, to_worst
 
 
 class Difference(NamedTuple):
@@ -33,17 +33,20 @@ class Difference(NamedTuple):
 
 
 def compare(
-    rows: Sequence[ResultRow], suite: str, first: str, second: str, shipped: Shipped = lambda name, track: None
+    rows: Sequence[ResultRow],
+    suite: str,
+    first: str,
+    second: str,
+    floors: KnownFloors = NO_FLOORS,
+    shipped: Shipped = lambda name, track: None,
 ) -> list[Difference]:
     """All metrics with a direction that both have; an entry is `method` or `method:settings`.
 
     Raises:
         BadInput: an entry that is not there, that is one of several, or that was run on a suite of another content.
     """
-    own = _of_one_content([row for row in rows if row.info.suite == suite], suite, (first, second), shipped)
-    means = [replicated(_entry(own, suite, name)) for name in (first, second)]
-    shared = [name for name in _compared() if all(name in found for found in means)]
-    return [_difference(metric, *(found[metric].unstack("variant") for found in means)) for metric in shared]
+    one, other = _standings(rows, suite, (first, second), _compared(), floors, shipped)
+    return [_difference(metric, one[metric], other[metric]) for metric in one if metric in other]
 
 
 def leads(
@@ -59,14 +62,32 @@ def leads(
     Raises:
         BadInput: see `compare`; no floors on that suite.
     """
-    own = _of_one_content([row for row in rows if row.info.suite == suite], suite, (name,), shipped)
-    chosen, asked = _entry(own, suite, name), _compared(joins=True)
-    others = [Contender.of(row, asked, floors) for row in own if row.info.subject == chosen.info.subject]
-    mine = next(one for one in others if one.row is chosen)
-    if not any(one.floor for one in others):
-        raise BadInput(f"no floors were run on suite {suite}: `make bench METHOD=floors SUITE={suite}` runs them")
-    reference = nearest_reference(mine, others)
-    return [standing(metric, mine, reference, others) for metric in asked if metric in mine.tables]
+    if not any(row.info.suite == suite and row.info.method in floors.known for row in rows):
+        said = f'make bench METHOD="{" ".join(floors.known)}" SUITE={suite}'
+        raise BadInput(f"no floors were run on suite {suite}: `{said}` runs them")
+    (found,) = _standings(rows, suite, (name,), _compared(joins=True), floors, shipped)
+    return list(found.values())
+
+
+def _standings(
+    rows: Sequence[ResultRow],
+    suite: str,
+    names: Sequence[str],
+    metrics: Sequence[str],
+    floors: KnownFloors,
+    shipped: Shipped,
+) -> list[dict[str, Standing]]:
+    """Of entries by name, by metric, among all rows of a suite of one content."""
+    own = _of_one_content([row for row in rows if row.info.suite == suite], suite, names, shipped)
+    everybody = [Contender.of(row, metrics, floors) for row in own]
+    made = []
+    for chosen in (_entry(own, suite, name) for name in names):
+        mine = next(one for one in everybody if one.row is chosen)
+        others = [one for one in everybody if one.row.info.subject == chosen.info.subject]
+        reference = nearest_reference(mine, others)
+        asked = [metric for metric in metrics if metric in mine.tables]
+        made.append({metric: standing(metric, mine, reference, others) for metric in asked})
+    return made
 
 
 def _compared(*, joins: bool = False) -> list[str]:
@@ -122,7 +143,7 @@ def _entry(rows: Sequence[ResultRow], suite: str, name: str) -> ResultRow:
     return chosen
 
 
-def _difference(metric: str, first: pd.DataFrame, second: pd.DataFrame) -> Difference:
-    one, other = to_worst(metric, first), to_worst(metric, second)
-    d = (one - other).dropna().to_numpy()
+def _difference(metric: str, first: Standing, second: Standing) -> Difference:
+    one, other = pd.Series(first.gaps, dtype=float), pd.Series(second.gaps, dtype=float)
+    d = np.asarray((one - other).dropna(), np.float64)
     return Difference(metric, float(one.mean()), float(other.mean()), gap(d), len(d))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,35 +12,45 @@ from numpy.typing import NDArray
 
 from benchmark.metrics import family
 from benchmark.tracks.contract import Track, track_class
-from leaderboard.rows import ResultRow
+from leaderboard.rows import CellPlace, ResultRow, wanted
 from leaderboard.standings import draws, replicated
 
 REFERENCE = "topk_sae"
+SuiteRow = tuple[str, str]
+"""Method and settings."""
 
 
 class KnownFloors(NamedTuple):
-    """Baselines that learn nothing, with the metrics that each is a floor for, and those that a suite needs."""
+    """Baselines that learn nothing, with the metrics that each is a floor for; which rows of them a suite of this name
+    needs; and which rows of the reference it has (None: every one, where the suite is not the repository's).
+    """
 
     known: Mapping[str, Literal["all", "decoder"]]
-    needed: Callable[[str], Sequence[str]]
+    needed: Callable[[str], Collection[SuiteRow]]
+    references: Callable[[str], Collection[SuiteRow] | None] = lambda suite: None
 
 
 NO_FLOORS = KnownFloors({}, lambda suite: ())
 
 
 class Contender(NamedTuple):
-    """A row, scores [replicate, variant] by metric, and which metrics it is a floor for, if it is one."""
+    """A row, scores [replicate, variant] by metric, which metrics it is a floor for, if it is one, and whether it is
+    the reference as the suite runs it.
+    """
 
     row: ResultRow
     tables: dict[str, pd.DataFrame]
     floor: Literal["all", "decoder"] | None
+    is_reference: bool
 
     @classmethod
     def of(cls, row: ResultRow, metrics: Iterable[str], floors: KnownFloors) -> Contender:
         """With the means of some metrics, as far as the row has them."""
         means = replicated(row, metrics=[*dict.fromkeys(metrics)])
         tables = {str(name): pd.DataFrame(means[name].unstack("variant")) for name in means}
-        return cls(row, tables, floors.known.get(row.info.method))
+        own = floors.references(row.info.suite)
+        is_reference = row.info.method == REFERENCE and (own is None or suite_row(row) in own)
+        return cls(row, tables, floors.known.get(row.info.method), is_reference)
 
     @property
     def track(self) -> type[Track]:
@@ -52,18 +62,26 @@ class Contender(NamedTuple):
         return " ".join(self.row.name)
 
     @property
-    def is_reference(self) -> bool:
-        return self.row.info.method == REFERENCE
-
-    @property
     def n_latents(self) -> float | None:
-        counts = self.row.cells.get("count.n_latents", pd.Series(dtype=float)).dropna()
-        return float(counts.iloc[0]) if len(counts) else None
+        """Width on trained."""
+        cells = self.row.cells.reindex(columns=["count.n_latents"])["count.n_latents"]
+        known = cells[cells.index.get_level_values("variant") == "trained"].dropna()
+        return float(known.iloc[0]) if len(known) else None
 
     @property
-    def replicates(self) -> int:
-        """Replicates that the row has cells of."""
-        return int(self.row.scores.index.unique("replicate").size)
+    def cells(self) -> set[CellPlace]:
+        """Cells that have a value of the headline."""
+        return {_place(place) for place in self.row.scores[self.track.headline].dropna().index}
+
+    @property
+    def scored(self) -> set[CellPlace]:
+        """Cells that were scored, with a value or without."""
+        return {_place(place) for place in self.row.scores.index}
+
+    @property
+    def lacking(self) -> set[CellPlace]:
+        """Cells of the suite without a value of the headline."""
+        return wanted(self.row.info.content) - self.cells
 
     def table(self, metric: str) -> pd.DataFrame:
         """Scores [replicate, variant] of a metric, empty where there are none."""
@@ -88,11 +106,29 @@ class Contender(NamedTuple):
         return self.floor == "all" or (self.floor == "decoder" and read is not None and read.of_decoder)
 
 
+def suite_row(row: ResultRow) -> SuiteRow:
+    """Method and settings as a suite lists them, under whichever judge."""
+    return row.info.method, row.info.label.partition(", judge ")[0]
+
+
+def _place(place: tuple[Any, ...]) -> CellPlace:
+    variant, replicate, where, seed = place
+    return CellPlace(str(variant), int(replicate), str(where), int(seed))
+
+
 def nearest_reference(mine: Contender, others: Iterable[Contender]) -> Contender | None:
-    """The row of the reference whose width is nearest, as a ratio; of the reference itself that row."""
+    """The row of the reference whose width is nearest, as a ratio, and of those the most faithful; of the reference
+    itself that row.
+    """
     if mine.is_reference:
         return mine
-    known = [(other.n_latents, other) for other in others if other.is_reference]
-    width = mine.n_latents
-    apart = [(abs(math.log(theirs / width)) if theirs and width else math.inf, other) for theirs, other in known]
-    return min(apart, key=lambda one: (one[0], one[1].row.name), default=(None, None))[1]
+    fidelity, width = mine.track.fidelity, mine.n_latents
+    rows = [other for other in others if other.is_reference]
+    known = [row for row in rows if not fidelity or row.trained(fidelity[0]) is not None]
+
+    def order(other: Contender) -> tuple[float, float, str]:
+        theirs = other.n_latents
+        apart = abs(math.log(theirs / width)) if theirs and width else math.inf
+        return apart, -(other.trained(fidelity[0]) or 0) if fidelity else 0, other.name
+
+    return min(known, key=order, default=None)

@@ -10,13 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmark.metrics import family
-from benchmark.spec.variant import Variant
+from benchmark.spec.variant import Variant, nulls_among
 from benchmark.stats import floors
 from benchmark.stats.case import CaseClaim
 from benchmark.stats.floors import Lead, LeadVerdict
 from benchmark.stats.null_gap import Gap, gap
 from leaderboard.contenders import Contender
-from leaderboard.standings import Claim, case, claim, sign, to_worst
+from leaderboard.standings import Claim, case, claim, draws, sign, to_worst
 
 
 class FloorLead(NamedTuple):
@@ -34,11 +34,13 @@ class FloorLead(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where an entry stands in one metric: its claim against the nulls (in case mode, its case), its lead over the
-    matched floors, that over each floor, and by how much the envelope raised its mean score on a null.
+    """Where an entry stands in one metric: its gap to the worst null by replicate, its claim against the nulls (in
+    case mode, its case), its lead over the matched floors, that over each floor, and by how much the envelope raised
+    its mean score on a null. There is no lead in case mode.
     """
 
     metric: str
+    gaps: Mapping[int, float]
     claim: Claim | None
     case: CaseClaim | None
     lead: Lead | None
@@ -68,30 +70,32 @@ def standing(metric: str, mine: Contender, reference: Contender | None, others: 
     if mine.floor is None:
         table, raised = enveloped(metric, mine, [other for other in believed if other.row.name != mine.row.name])
     own, over, leads = to_worst(metric, table), list[FloorLead](), {}
-    for other, match in zip(against, matches, strict=True):
+    for other, match in zip(against, matches, strict=True) if not draws(table) else ():
         apart = (own - to_worst(metric, other.table(metric))).dropna().to_numpy(float)
         fidelity, mean = (_fidelity(other), _fidelity(mine)), float(apart.mean()) if len(apart) else None
         over.append(FloorLead(other.name, *fidelity, match, mean, gap(apart), gap(_above(metric, mine, other))))
         if match:
             leads[other.name] = apart
     found = floors.lead(leads, delta=family.delta(metric)) if leads else None
-    return Standing(metric, claim(metric, table), case(metric, table), found, tuple(over), raised)
+    gaps = dict(zip(map(int, own.index.to_numpy()), map(float, own), strict=True))
+    return Standing(metric, gaps, claim(metric, table), case(metric, table), found, tuple(over), raised)
 
 
 def enveloped(metric: str, mine: Contender, others: Sequence[Contender]) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Scores [replicate, variant] with those on nulls no worse than what others make believable, and by how much the
-    mean on each null was raised; in the metric's own direction, and nothing of nulls that were not.
+    """Scores [replicate, variant] with means on nulls no worse than what others make believable, and by how much each
+    was raised; in the metric's own direction. All replicates, or in case mode all draws, of a null move together, so
+    that their spread stays what it is.
     """
-    table, turned = mine.table(metric).copy(), sign(metric)
-    raised: dict[str, list[float]] = {}
-    for column in map(str, table):
-        variant = Variant.parse(column)
-        lowest = floors.envelope([turned * one.on(metric, variant.name) for one in others]) if variant.is_null else None
-        if lowest is not None:
-            before = turned * table[column]
-            table[column] = turned * before.clip(lower=lowest)
-            raised.setdefault(variant.name, []).append(float((turned * table[column] - before).mean()))
-    return table, {null: mean for null, values in raised.items() if (mean := float(np.nanmean(values))) > 0}
+    table, turned, raised = mine.table(metric).copy(), sign(metric), dict[str, float]()
+    drawn = draws(table)
+    for null in nulls_among(map(str, table)):
+        lowest, own = floors.envelope([turned * one.on(metric, null) for one in others]), mine.on(metric, null)
+        short = lowest - float((turned * own).mean()) if lowest is not None and len(own) else 0.0
+        if short > 0:
+            columns = [name for name in map(str, table) if Variant.parse(name).name == null]
+            table[[name for name in columns if not drawn or Variant.parse(name).draw is not None]] += turned * short
+            raised[null] = short
+    return table, raised
 
 
 def _above(metric: str, mine: Contender, floor: Contender) -> NDArray[np.float64]:

@@ -40,6 +40,15 @@ class Gate(NamedTuple):
         return self.passed is False or (self.passed is None and self.own)
 
 
+def complete(lacking: Sequence[str], *, of: int) -> Gate:
+    """Every cell of the suite must have a value of the headline: what is left out is left out where it hurts. Cells
+    that have none for the reference either are not counted.
+    """
+    if not lacking:
+        return Gate("complete", True, f"all {of} cells have a value")
+    return Gate("complete", False, f"{len(lacking)} of {of} cells have no value, such as {lacking[0]}")
+
+
 def assay(trained_minus_control: NDArray[np.float64], *, of: int) -> Gate:
     """The score must tell trained from control at all: lower bound (95 %, one-sided) of the gap above 0. `of` is how
     many replicates have a score on trained and a cell of the control.
@@ -79,7 +88,7 @@ def parity(mine: Contender, reference: Contender | None, nulls: Sequence[str]) -
     for null in nulls:
         own, theirs = mine.on(FIDELITY, null), reference.on(FIDELITY, null)
         if len(theirs) < FEWEST_FOR_INTERVAL:
-            continue
+            return Gate(name, None, f"the reference has under three replicates with {FIDELITY} on {null}")
         if not len(own):
             return Gate(name, None, f"{FIDELITY} is missing on {null}, where the reference has it", own=True)
         compared.append(null)
@@ -87,7 +96,7 @@ def parity(mine: Contender, reference: Contender | None, nulls: Sequence[str]) -
         if own.mean() < lowest:
             below.append(f"{FIDELITY} on {null} {own.mean():.4f}, reference at least {lowest:.4f}")
     if not compared:
-        return Gate(name, None, f"the reference has under three replicates with {FIDELITY} on nulls")
+        return Gate(name, None, "no nulls")
     return Gate(name, not below, "; ".join(below) or f"{FIDELITY} on {len(compared)} nulls, against {reference.name}")
 
 
@@ -97,8 +106,8 @@ def floor(mine: Contender, reference: Contender | None) -> Gate:
     if reference is None:
         return Gate(name, None, NO_REFERENCE)
     own, theirs = mine.on(FIDELITY, "trained"), reference.on(FIDELITY, "trained")
-    if not len(theirs):
-        return Gate(name, None, f"{FIDELITY} of the reference is undefined or missing")
+    if not len(theirs) or theirs.mean() <= 0:
+        return Gate(name, None, f"the reference has no {FIDELITY} above 0")
     if not len(own):
         return Gate(name, None, f"{FIDELITY} is missing, where the reference has it", own=True)
     share = float(own.mean() / theirs.mean())
@@ -110,20 +119,21 @@ def sparsity(mine: Contender, nulls: Sequence[str]) -> Gate:
     there are another method there.
     """
     name, trained = "l0 parity", mine.on(SPARSITY, "trained")
-    known = {null: values for null in nulls if len(values := mine.on(SPARSITY, null))}
-    if not len(trained) or not known:
-        return Gate(name, None, f"{SPARSITY} is undefined or missing")
+    known = {null: mine.on(SPARSITY, null) for null in nulls}
+    missing = [variant for variant, values in {"trained": trained, **known}.items() if not len(values)]
+    if missing:
+        return Gate(name, None, f"{SPARSITY} is undefined or missing on {', '.join(missing)}", own=True)
     means = {null: float(values.mean()) for null, values in known.items()}
     away = {null: mean for null, mean in means.items() if not trained.mean() / TIMES <= mean <= trained.mean() * TIMES}
     said = ", ".join(f"{null} {mean:.4g}" for null, mean in (away or means).items())
     return Gate(name, not away, f"{SPARSITY} on trained {trained.mean():.4g}, {said}")
 
 
-def floors_present(missing: Sequence[str], *, needed: bool) -> Gate:
-    """Every floor that the suite names must have been run on it."""
+def floors_present(missing: Sequence[str], *, needed: int) -> Gate:
+    """Every row of a floor that the suite names must be there, with all its cells and its fidelity."""
     if not needed:
-        return Gate("floors", None, "the suite names no floors")
-    said = f"not run on this suite: {', '.join(missing)}" if missing else "all floors that the suite names were run"
+        return Gate("floors", None, "no suite of the repository that names floors: nothing can be claimed on it")
+    said = f"not whole on this suite: {', '.join(missing)}" if missing else f"all {needed} rows of floors are there"
     return Gate("floors", not missing, said)
 
 
@@ -152,7 +162,7 @@ def coverage(cells: pd.DataFrame, *, delta: float) -> Gate:
             return Gate(name, None, "no spread" if known else "under three replicates", own=known)
         gaps[null] = paired
     if not gaps:
-        return Gate(name, None, "eligible shares are unknown")
+        return Gate(name, None, "eligible shares are unknown", own=True)
     lowest = worst(gaps)
     said = f"worst-null gap at equal shares {lowest.mean:+.4f} (above {lowest.lower:+.4f})"
     return Gate(name, lowest.lower > 0 and lowest.mean >= delta, said)

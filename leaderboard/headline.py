@@ -18,17 +18,16 @@ from benchmark.stats.multiplicity import Rank, holm, ranks
 from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, two_sided
 from benchmark.tracks.contract import track_class
 from leaderboard import gates
-from leaderboard.contenders import NO_FLOORS, Contender, KnownFloors, nearest_reference
+from leaderboard.contenders import NO_FLOORS, Contender, KnownFloors, nearest_reference, suite_row
 from leaderboard.floors import Standing, standing
 from leaderboard.gates import Gate
-from leaderboard.rows import ResultRow
+from leaderboard.rows import CellPlace, ResultRow, wanted
 from leaderboard.standings import (
     Claim,
     Score,
     differences,
     fewest_draws,
     scores,
-    to_worst,
 )
 
 PEAKS = ("worker_peak_bytes", "harness_peak_bytes")
@@ -94,9 +93,11 @@ class Entry(NamedTuple):
 
     @property
     def claimed(self) -> bool:
-        """It beats the null, leads the floor, and no gate is against it."""
+        """It beats the null, leads the floor, no gate is against it, and all floors that the suite names were run."""
         beats = self.claim is not None and self.claim.verdict == Verdict.BEATS
-        return beats and self.standing.lead_verdict == LeadVerdict.LEADS and not self.void and not self.floor
+        leads = self.standing.lead_verdict == LeadVerdict.LEADS
+        known = all(gate.passed for gate in self.gates if gate.name == "floors")
+        return beats and leads and known and not self.void and not self.floor
 
 
 def entries(rows: Sequence[ResultRow], floors: KnownFloors = NO_FLOORS) -> list[Entry]:
@@ -111,7 +112,7 @@ def entries(rows: Sequence[ResultRow], floors: KnownFloors = NO_FLOORS) -> list[
     listed: list[Entry] = []
     for _, keys in itertools.groupby(sorted(own), key=lambda key: key[:2]):
         group = {key: own[key] for key in keys}
-        listed += _ranked([_entry(key, group, floors) for key in group], group)
+        listed += _ranked([_entry(key, group, floors) for key in group])
     return listed
 
 
@@ -151,12 +152,15 @@ def _gates(
     """The gates that the track names, in its order."""
     headline = mine.track.headline
     table, nulls = mine.table(headline), nulls_among(map(str, mine.table(headline)))
-    controlled = registry.CONTROL in mine.row.scores.index.unique("variant")
-    of = len(mine.on(headline, "trained")) if controlled else 0
-    needed = floors.needed(mine.row.info.suite)
-    run = {other.row.info.method for other in others}
+    asked = wanted(mine.row.info.content)
+    of = len(mine.on(headline, "trained")) if registry.CONTROL in mine.row.info.content["variants"] else 0
+    undefined = reference.scored - reference.cells if reference else set()
+    lacking = sorted(map(str, mine.lacking - undefined))
+    needed = sorted(floors.needed(mine.row.info.suite))
+    whole = {suite_row(other.row) for other in others if _whole(other, undefined)}
     judged = {"suite's judge": headline, "shuffled": registry.beside(headline, "shuffled")}
     known: dict[str, Callable[[], Gate]] = {
+        "complete": lambda: gates.complete(lacking, of=len(asked)),
         "assay": lambda: gates.assay(
             differences(headline, table).get(registry.CONTROL, pd.Series(dtype=float)).to_numpy(), of=of
         ),
@@ -165,17 +169,25 @@ def _gates(
         "coverage": lambda: gates.coverage(_cells(mine), delta=family.delta(headline)),
         "floor": lambda: gates.floor(mine, reference),
         "sparsity": lambda: gates.sparsity(mine, nulls),
-        "floors": lambda: gates.floors_present([one for one in needed if one not in run], needed=bool(needed)),
+        "floors": lambda: gates.floors_present(
+            [" ".join(one) for one in needed if one not in whole], needed=len(needed)
+        ),
         "one_setting": lambda: gates.one_setting(set(mine.row.cells["definition"])),
     }
     return tuple(known[name]() for name in mine.track.gates)
 
 
-def _ranked(group: list[Entry], found: Mapping[tuple[str, ...], Contender]) -> list[Entry]:
+def _whole(one: Contender, undefined: set[CellPlace]) -> bool:
+    """Whether a floor has all that it is held against others by."""
+    faithful = not one.track.fidelity or one.trained(one.track.fidelity[0]) is not None
+    return faithful and not one.lacking - undefined
+
+
+def _ranked(group: list[Entry]) -> list[Entry]:
     claims = [place for place, entry in enumerate(group) if not entry.floor and entry.claim and entry.claim.verdict]
     family = [place for place, entry in enumerate(group) if place in claims or (entry.case and not entry.floor)]
     adjusted = dict(zip(family, holm(np.array([_p(group[place]) for place in family])), strict=True)) if family else {}
-    places = dict(zip(claims, _ranks([group[place] for place in claims], found), strict=True))
+    places = dict(zip(claims, _ranks([group[place] for place in claims]), strict=True))
     done = [
         entry._replace(p_holm=float(adjusted[place]) if place in adjusted else None, rank=places.get(place))
         for place, entry in enumerate(group)
@@ -188,12 +200,11 @@ def _order(entry: Entry) -> tuple[object, ...]:
     return entry.floor, not entry.claimed, not said, entry.void, -_lower(entry), entry.method, entry.label
 
 
-def _ranks(group: list[Entry], own: Mapping[tuple[str, ...], Contender]) -> list[Rank]:
+def _ranks(group: list[Entry]) -> list[Rank]:
     """Ranks from paired differences of gaps, each against its own worst null, on the replicates that both have."""
     if len(group) < 2:
         return ranks(np.zeros((len(group), len(group)), bool))
-    tables = [own[entry.suite, entry.subject, *entry.name].table(entry.headline) for entry in group]
-    gaps = pd.concat([to_worst(entry.headline, table) for entry, table in zip(group, tables, strict=True)], axis=1)
+    gaps = pd.concat([pd.Series(entry.standing.gaps) for entry in group], axis=1)
     pairs = np.array(list(itertools.combinations(range(len(group)), 2)), dtype=int).reshape(-1, 2)
     values = gaps.to_numpy(float)
     means, p = two_sided(values[:, pairs[:, 0]] - values[:, pairs[:, 1]])

@@ -17,11 +17,13 @@ from scipy.linalg import lapack
 
 from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.token_regression import Means
-from benchmark.metrics.value import Value, undefined
+from benchmark.metrics.value import NotDefined, Value, undefined
 
 PENALTIES = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 MOST_FACTORED = 8192
 """Latents whose products are kept and factored; more are solved for on the codes, by conjugate gradients."""
+MOST_TOKENS, COLUMNS = 65_536, 128
+"""Of a split where latents are more than that; and coordinates of the activations that are worked on at a time."""
 DENSE, ROWS_AT_ONCE = 0.05, 1024
 TOLERANCE, MOST_STEPS = 1e-4, 500
 CONSTANT = "no variance to recover: activations are constant or absent"
@@ -35,6 +37,10 @@ class CodedTokens(NamedTuple):
     x: Matrix
     ids: NDArray[np.int64]
     documents: NDArray[np.int64]
+
+    def first(self, tokens: int) -> CodedTokens:
+        """The first tokens alone."""
+        return CodedTokens(self.codes[:tokens], self.x[:tokens], self.ids[:tokens], self.documents[:tokens])
 
 
 class Products(NamedTuple):
@@ -86,13 +92,17 @@ class Factored(NamedTuple):
     squares: Matrix
 
     def weights(self, penalty: float) -> Matrix:
-        """Ridge weights [latent, target]."""
+        """Ridge weights [latent, target]; NaN where rounding leaves none."""
+        if not len(self.gram):
+            return np.zeros_like(self.cross)
         double = self.gram.dtype == np.float64
         factor, solve = (lapack.dpotrf, lapack.dpotrs) if double else (lapack.spotrf, lapack.spotrs)
         penalised = self.gram.T.copy(order="F")  # as it lies in memory: it is its own transpose
         penalised.flat[:: len(penalised) + 1] += penalty
         root, failed = factor(penalised, lower=1, overwrite_a=1, clean=0)
-        if failed:  # rounding took a latent that others add up to below 0: such a penalty is too small to be chosen
+        if failed and not double:
+            return Factored(self.gram.astype(np.float64), self.cross.astype(np.float64), self.squares).weights(penalty)
+        if failed:  # rounding took below 0 what latents that add up to each other have left
             return np.full_like(self.cross, np.nan)
         weights: Matrix = solve(root, self.cross, lower=1)[0]
         return weights
@@ -115,7 +125,9 @@ class Iterated(NamedTuple):
     @classmethod
     def of(cls, codes: sparse.csr_array, targets: Matrix) -> Iterated:
         """All tokens of `codes` and `targets`."""
-        return cls(codes, codes.sum(axis=0) / max(len(targets), 1), targets - targets.mean(axis=0))
+        return cls(
+            codes, codes.sum(axis=0) / max(len(targets), 1), targets - targets.sum(axis=0) / max(len(targets), 1)
+        )
 
     def predicted(self, weights: Matrix) -> Matrix:
         """Codes minus their means, times weights [token, target]."""
@@ -128,7 +140,7 @@ class Iterated(NamedTuple):
         return back
 
     def weights(self, penalty: float) -> Matrix:
-        """Ridge weights [latent, target]."""
+        """Ridge weights [latent, target]; NaN where the steps do not end."""
         scale = (self.codes.multiply(self.codes).sum(axis=0) - len(self.targets) * self.means**2 + penalty)[:, None]
         residual = self._back(self.targets)
         weights, preconditioned = np.zeros_like(residual), residual / scale
@@ -136,7 +148,7 @@ class Iterated(NamedTuple):
         enough = TOLERANCE**2 * along
         for _ in range(MOST_STEPS):
             if (along <= enough).all():
-                break
+                return weights
             image = self._back(self.predicted(direction)) + penalty * direction
             step = along / np.maximum((direction * image).sum(axis=0), np.finfo(float).tiny)
             weights = weights + step * direction
@@ -144,7 +156,7 @@ class Iterated(NamedTuple):
             preconditioned = residual / scale
             before, along = along, (residual * preconditioned).sum(axis=0)
             direction = preconditioned + along / np.maximum(before, np.finfo(float).tiny) * direction
-        return weights
+        return np.full_like(weights, np.nan)
 
     def error(self, weights: Matrix) -> Matrix:
         """Squares of the targets that the weights leave, [target]."""
@@ -157,28 +169,56 @@ Regression = Factored | Iterated
 
 def recovered(explain: CodedTokens, score: CodedTokens) -> dict[str, Value]:
     """Shares of the score split's variance, and of its variance given the token id, that codes predict linearly: 1 is
-    all of it, 0 what no codes predict. Both splits have the same latents and width.
+    all of it, 0 what no codes predict. Both splits have the same latents and width. Wide dictionaries are fitted and
+    judged on the first tokens of either split alone, and penalties chosen on some coordinates.
+
+    Raises:
+        NotDefined: no penalty has weights.
     """
-    d_model = explain.x.shape[1]
-    codes, targets = _normalised(explain, score), _targets(explain, score)
-    halves, whole = _regressions(codes[0], targets[0], explain.documents % 2 == 0)
-    blocks = {"recovered_variance@1": slice(0, d_model), "recovered_context@1": slice(d_model, None)}
-    weights = _chosen(halves, whole, list(blocks.values())) if codes[0].shape[1] else np.zeros((0, 2 * d_model))
-    left, total = _left(codes[1], targets[1], weights)
+    if explain.codes.shape[1] > MOST_FACTORED:
+        explain, score = explain.first(MOST_TOKENS), score.first(MOST_TOKENS)
+    codes = _normalised(explain, score)
+    d_model, even = explain.x.shape[1], explain.documents % 2 == 0
+    some = np.unique(np.linspace(0, d_model - 1, min(d_model, COLUMNS)).astype(int))
+    penalties = _penalties(codes[0], _targets(explain, score, some)[0], even)
+    left, total = np.zeros(2), np.zeros(2)
+    for start in range(0, d_model, COLUMNS):
+        targets = _targets(explain, score, np.arange(start, min(start + COLUMNS, d_model)))
+        weights = _weights(codes[0], targets[0], penalties)
+        rest, squares = _left(codes[1], targets[1], weights)
+        left, total = left + rest.reshape(2, -1).sum(axis=1), total + squares.reshape(2, -1).sum(axis=1)
     return {
-        name: Value(float(1 - left[block].sum() / total[block].sum()))
-        if total[block].sum() > 0
-        else undefined(CONSTANT)
-        for name, block in blocks.items()
+        name: Value(float(1 - left[kind] / total[kind])) if total[kind] > 0 else undefined(CONSTANT)
+        for kind, name in enumerate(("recovered_variance@1", "recovered_context@1"))
     }
 
 
-def _chosen(halves: tuple[Regression, Regression], whole: Regression, blocks: list[slice]) -> Matrix:
-    """Weights [latent, target], each block of targets with the penalty under which the halves predict it best."""
-    left = {penalty: _crossed(*halves, penalty) for penalty in PENALTIES}
-    best = [min(PENALTIES, key=lambda penalty: float(left[penalty][block].sum())) for block in blocks]
-    made = {penalty: whole.weights(penalty) for penalty in set(best)}
-    return np.hstack([made[penalty][:, block] for penalty, block in zip(best, blocks, strict=True)])
+def _penalties(codes: sparse.csr_array, targets: Matrix, even: NDArray[np.bool_]) -> list[float]:
+    """For variance and for context, the penalty under which two halves of the documents predict each other best; the
+    largest where no half has weights under any.
+    """
+    # Half the digits will do for choosing among penalties, and take half the time.
+    one, other = (_regression(codes[side], targets[side], np.float32) for side in (even, ~even))
+    left = {penalty: _crossed(one, other, penalty) for penalty in PENALTIES}
+    return [min(PENALTIES[::-1], key=lambda penalty: float(left[penalty][kind])) for kind in (0, 1)]
+
+
+def _weights(codes: sparse.csr_array, targets: Matrix, penalties: list[float]) -> Matrix:
+    """Weights [latent, target] of targets of variance and, behind them, of context; under a larger penalty than asked
+    for where there are none.
+    """
+    whole, kinds = _regression(codes, targets, np.float64), []
+    made: dict[float, Matrix] = {}
+    for kind, asked in enumerate(penalties):
+        for penalty in (one for one in PENALTIES if one >= asked):
+            if penalty not in made:
+                made[penalty] = whole.weights(penalty)
+            if np.isfinite(made[penalty]).all():
+                kinds.append(np.hsplit(made[penalty], 2)[kind])
+                break
+        else:
+            raise NotDefined("the harness's decoder has no weights under any penalty")
+    return np.hstack(kinds)
 
 
 def _left(codes: sparse.csr_array, targets: Matrix, weights: Matrix) -> tuple[Matrix, Matrix]:
@@ -200,22 +240,18 @@ def _left(codes: sparse.csr_array, targets: Matrix, weights: Matrix) -> tuple[Ma
 
 
 def _crossed(first: Regression, second: Regression, penalty: float) -> Matrix:
-    """What each half's weights leave of the other half, [target]; infinite where there are no weights."""
+    """What each half's weights leave of the other half's targets, of variance and of context; infinite where there are
+    no weights.
+    """
     left = first.error(second.weights(penalty)) + second.error(first.weights(penalty))
-    return np.where(np.isfinite(left), left, np.inf)
+    summed: Matrix = np.where(np.isfinite(left), left, np.inf).reshape(2, -1).sum(axis=1)
+    return summed
 
 
-def _regressions(
-    codes: sparse.csr_array, targets: Matrix, even: NDArray[np.bool_]
-) -> tuple[tuple[Regression, Regression], Regression]:
-    """Of the two halves of the explain split, and of the whole."""
-    halves = [(codes[side], targets[side]) for side in (even, ~even)]
+def _regression(codes: sparse.csr_array, targets: Matrix, dtype: type[np.floating]) -> Regression:
     if codes.shape[1] > MOST_FACTORED:
-        one, other = (Iterated.of(*half) for half in halves)
-        return (one, other), Iterated.of(codes, targets)
-    first, second = (Products.of(*half) for half in halves)
-    # Half the digits will do for choosing among penalties, and take half the time.
-    return (first.centred(np.float32), second.centred(np.float32)), (first + second).centred(np.float64)
+        return Iterated.of(codes, targets)
+    return Products.of(codes, targets).centred(dtype)
 
 
 def _normalised(explain: CodedTokens, score: CodedTokens) -> list[sparse.csr_array]:
@@ -229,14 +265,16 @@ def _normalised(explain: CodedTokens, score: CodedTokens) -> list[sparse.csr_arr
     return [sparse.csr_array(split.codes[:, alive].astype(np.float64) @ scale) for split in (explain, score)]
 
 
-def _targets(explain: CodedTokens, score: CodedTokens) -> list[Matrix]:
-    """Activations, and beside them activations minus their token's mean on the explain split [token, 2 d_model]."""
-    overall = explain.x.mean(axis=0, dtype=np.float64)
-    means = Means.of(explain.ids, explain.x)
+def _targets(explain: CodedTokens, score: CodedTokens, columns: NDArray[np.int64]) -> list[Matrix]:
+    """Of both splits some coordinates of the activations, and beside them the same minus their token's mean on the
+    explain split [token, 2 columns].
+    """
+    known, others = explain.x[:, columns], score.x[:, columns]
+    overall, means = known.mean(axis=0, dtype=np.float64), Means.of(explain.ids, known)
     shrunk = means.shrunk(overall[None])
     return [
-        np.hstack([split.x, split.x - means.at(split.ids, shrunk, np.broadcast_to(overall, split.x.shape))])
-        for split in (explain, score)
+        np.hstack([x, x - means.at(ids, shrunk, np.broadcast_to(overall, x.shape))])
+        for x, ids in ((known, explain.ids), (others, score.ids))
     ]
 
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 HOMES = (ROOT / "baselines", ROOT / "submissions")
 PROSE = {"README.md", "expected.json", "method.toml"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+IMPORTED = re.compile(r"^\s*(?:from|import)\s+baselines\.(\w+)", re.MULTILINE)
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a table"}
 
 
@@ -84,6 +85,11 @@ def load(name: str, homes: tuple[Path, ...] = HOMES) -> Method:
     for name_of_preset, preset in {"": manifest.settings, **manifest.presets}.items():
         _check_types(
             f"{file}, {f'preset {name_of_preset}' if name_of_preset else 'settings'}", manifest.settings, preset
+        )
+    known = folder.name in names(HOMES[:1])
+    if known and folder.parent.resolve() != HOMES[0].resolve():
+        raise BadInput(
+            f"{folder}: {folder.name} is a baseline, and its results would be taken for that: rename the folder"
         )
     if manifest.floor and folder.parent.resolve() != HOMES[0].resolve():
         raise BadInput(
@@ -190,10 +196,14 @@ def _check_types(where: str, defaults: Mapping[str, Any], changes: Mapping[str, 
 
 
 def _used(file: Path, manifest: Manifest) -> list[Path]:
-    """Folders of the baselines that a method imports."""
+    """Folders of the baselines that a method imports: a change of theirs makes another method of it."""
     for name in manifest.uses:
         if name not in names(HOMES[:1]):
             raise BadInput(f"{file}: uses: {unknown('baseline', name, names(HOMES[:1]))}")
+    for source in file.parent.rglob("*.py"):
+        for name in IMPORTED.findall(source.read_text(encoding="utf-8", errors="replace")):
+            if name not in (*manifest.uses, file.parent.name):
+                raise BadInput(f'{source} imports baselines.{name}: write uses = ["{name}"] into {file.name}')
     return [HOMES[0] / name for name in manifest.uses]
 
 

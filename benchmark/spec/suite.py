@@ -148,7 +148,7 @@ class Suite(Frozen):
         "local-chat-completions:model=NAME,base_url=URL",
     )
     floors: tuple[str, ...] = Field(
-        (), description="baselines that learn nothing, and without which no method has a claim on this suite"
+        (), description="baselines that learn nothing, without which there is no claim (the repository's suites)"
     )
     latents: Count = Field(100, description="latents drawn per cell for per-latent metrics")
     threads: Count = Field(

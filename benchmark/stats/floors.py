@@ -36,7 +36,7 @@ class LeadVerdict(StrEnum):
 
 class Lead(NamedTuple):
     """Lead over the worst of the matched floors: mean, the smallest one-sided lower bound and the largest p of those
-    that the lead varies over, None where there are none. No verdict for under five replicates.
+    that the lead varies over, None where it does not over the worst. No verdict for under five replicates.
     """
 
     mean: float
@@ -48,7 +48,7 @@ class Lead(NamedTuple):
 
 def matched(own: float, floor: float) -> bool:
     """Whether a floor of this fidelity is held against an entry: recovered variance on trained, of both."""
-    return floor >= SHARE * own
+    return floor >= min(SHARE * own, own)
 
 
 def lead(leads: Mapping[str, Replicates], *, delta: float, alpha: float = ALPHA) -> Lead | None:
@@ -69,7 +69,8 @@ def lead(leads: Mapping[str, Replicates], *, delta: float, alpha: float = ALPHA)
     known = [one for one in gaps.values() if one is not None]
     worst = min(leads, key=lambda floor: float(leads[floor].mean()))
     mean = float(leads[worst].mean())
-    lower, p = min((one.lower for one in known), default=None), max((one.p for one in known), default=None)
+    varies = gaps[worst] is not None
+    lower, p = (min(one.lower for one in known), max(one.p for one in known)) if varies else (None, None)
     enough = min(len(values) for values in leads.values()) >= FEWEST_FOR_CLAIM
     verdict = _verdict(leads, gaps, mean, delta, alpha / len(leads)) if enough else None
     return Lead(mean, lower, p, worst, verdict)

@@ -231,3 +231,25 @@ def test_manifests_that_a_submission_may_not_have(tmp_path: Path, line: str, wor
     (folder / "method.py").write_text("class Mine: ...\n")
     with pytest.raises(BadInput, match=word):
         methods.load(str(folder))
+
+
+def test_a_baselines_name_is_taken(tmp_path: Path) -> None:
+    """A folder elsewhere that is called like a floor, or like the reference, is not run under that name."""
+    for name in ("random_directions", "topk_sae"):
+        shutil.copytree(methods.HOMES[0] / name, tmp_path / name)
+        with pytest.raises(BadInput, match="is a baseline, and its results would be taken"):
+            methods.load(str(tmp_path / name))
+    shutil.copytree(methods.HOMES[0] / "topk_sae", tmp_path / "mine")
+    assert methods.load(str(tmp_path / "mine")).name == "mine"
+
+
+def test_imports_of_baselines_are_said(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    manifest = 'track = "features"\nentry = "Mine"\nsummary = "mine"\n'
+    (folder / "method.toml").write_text(manifest)
+    (folder / "method.py").write_text("from baselines.topk_sae.method import TopKSAE as Mine\n")
+    with pytest.raises(BadInput, match=r'write uses = \["topk_sae"\]'):
+        methods.load(str(folder))
+    (folder / "method.toml").write_text(manifest + 'uses = ["topk_sae"]\n')
+    assert methods.load(str(folder)).manifest.uses == ("topk_sae",)

@@ -66,11 +66,11 @@ class Dense:
 
 
 def write(home: Path, name: str, text: str, entry: str, settings: str = "") -> Path:
-    """A method's folder."""
+    """A method's folder; it may use the reference's code."""
     folder = home / name
     folder.mkdir(parents=True)
     (folder / "method.py").write_text(text)
     (folder / "method.toml").write_text(
-        f'track = "features"\nentry = "{entry}"\nsummary = "a cheat"\n\n[settings]\n{settings}\n'
+        f'track = "features"\nentry = "{entry}"\nsummary = "a cheat"\nuses = ["topk_sae"]\n\n[settings]\n{settings}\n'
     )
     return folder

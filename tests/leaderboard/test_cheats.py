@@ -72,7 +72,7 @@ def test_a_memo_that_decodes_what_it_encoded_recovers_nothing(
     entry, row = found["memo"], next(row for row in run[0] if row.info.method == "memo")
     assert row.scores["explained_variance@1"].min() > 0.99
     stopped = voiding(entry)
-    assert not entry.claimed
+    assert entry.void
     assert {"trained floor", "fidelity parity"} <= stopped.keys()
     assert float(stopped["trained floor"].why.split()[0]) < 0.1, "whatever its own decoder says"
     assert "void, gate trained floor" in screen.sentence(entry)
@@ -82,7 +82,7 @@ def test_dense_halfspaces_on_what_looks_like_a_null_are_codes_of_another_kind(fo
     entry, reference = found["halfspaces"], found["topk_sae"]
     assert entry.scores["trained"].mean == pytest.approx(reference.scores["trained"].mean or 0, abs=0.03)
     stopped = voiding(entry)
-    assert not entry.claimed
+    assert entry.void
     assert "l0 parity" in stopped
     assert "l0@1 on trained 16, step0 2" in stopped["l0 parity"].why
     assert "void, gate l0 parity" in screen.sentence(entry)

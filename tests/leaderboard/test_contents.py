@@ -24,7 +24,9 @@ from tests.leaderboard.test_board import CONTENT, put, record
 from tests.leaderboard.test_headline import records
 
 HEADLINE = FeaturesTrack.headline
-OTHER = CONTENT | {"tokens": {"score": 4096}, "hookpoints": ["layers.1"]}
+OWN = records()[0].suite
+"""What the suite of these records says."""
+OTHER = OWN | {"tokens": {"score": 4096}, "hookpoints": ["layers.1"]}
 EMPTY = Store(Path("nowhere"))
 
 
@@ -43,7 +45,7 @@ def made(found: list[Record], shipped: dict[str, Any] | None = None) -> str:
 
 def test_rows_of_another_content_have_a_table_of_their_own_that_says_what_differs() -> None:
     mine = of_other_content(records("own", trained=0.9))
-    text = made([*records(), *mine], CONTENT)
+    text = made([*records(), *mine], OWN)
     first, second = text.split("## Suite `s`")[1:]
     assert "| [topk_sae]" in first
     assert "| [own]" not in first
@@ -55,11 +57,11 @@ def test_rows_of_another_content_have_a_table_of_their_own_that_says_what_differ
 
 def test_the_repositorys_content_comes_first_however_few_its_rows_are() -> None:
     mine = of_other_content(records("own") + records("another"))
-    text = made([*records(), *mine], CONTENT)
+    text = made([*records(), *mine], OWN)
     assert "| [topk_sae]" in text.split("## Suite `s`")[1]
     text = made([*records(), *mine])
     assert "| [own]" in text.split("## Suite `s`")[1], "of an unknown suite the content with most rows"
-    text = made(mine, CONTENT)
+    text = made(mine, OWN)
     assert text.count("## Suite `s`, content") == 1, "alone it is of another content all the same"
 
 
@@ -273,7 +275,7 @@ def test_every_published_row_is_whole_agrees_with_itself_and_is_of_the_repositor
 
 
 def test_differences_name_the_field_and_keys_tell_contents_apart() -> None:
-    assert contents.different(CONTENT, OTHER)[0] == "hookpoints is layers.2 and layers.1"
+    assert contents.different(OWN, OTHER)[0] == "hookpoints is layers.2 and layers.1"
     assert contents.different(CONTENT, CONTENT) == [contents.ELSEWHERE]
     assert contents.name_of(rows([record("trained", 0, "layers.2", 0.1)])[0].suite) == "s"
     assert markdown.plain("a & b") == "a &amp; b"

@@ -18,9 +18,10 @@ from leaderboard import compare, screen
 from leaderboard.contenders import KnownFloors
 from leaderboard.headline import Entry
 from tests.leaderboard.rendered import board, entries, page, rows
-from tests.leaderboard.test_headline import HEADLINE, NULLS, changed, gate, only, records
+from tests.leaderboard.test_headline import HEADLINE, NULLS, cased, changed, gate, only, records
 
-KNOWN = KnownFloors({"drawn": "all", "points": "all", "mixed": "decoder"}, lambda suite: ("drawn", "points"))
+NEEDED = {("drawn", "default"), ("points", "default")}
+KNOWN = KnownFloors({"drawn": "all", "points": "all", "mixed": "decoder"}, lambda suite: NEEDED)
 MATCHED, UNMATCHED = 0.85, 0.5
 
 
@@ -131,7 +132,7 @@ def test_floors_that_the_suite_needs_and_nobody_ran_void_the_claim() -> None:
     found = [one for one in field() if one.where.method != "drawn"]
     entry = mine(found)
     assert gate(entry, "floors").passed is False
-    assert gate(entry, "floors").why == "not run on this suite: drawn"
+    assert gate(entry, "floors").why == "not whole on this suite: drawn default"
     assert not entry.claimed
 
 
@@ -282,3 +283,157 @@ def test_lower_is_better_turns_lead_and_envelope_round() -> None:
     assert standing.lead is not None
     assert standing.lead.mean == pytest.approx(0.1, abs=0.02)
     assert all(one.trained is not None and one.trained.mean > 0.09 for one in standing.over)
+
+
+LEFT_OUT: dict[str, Callable[[Record], bool]] = {
+    "a null": lambda one: one.where.variant == "rerandomized",
+    "a replicate": lambda one: one.where.replicate == 3,
+    "one cell": lambda one: (one.where.variant, one.where.replicate) == ("step0", 2),
+    "the control": lambda one: one.where.variant == registry.CONTROL,
+}
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_cells_that_a_method_leaves_out_take_its_claim(what: str) -> None:
+    gone = [one for one in field() if one.where.method != "mine" or not LEFT_OUT[what](one)]
+    entry = mine(gone)
+    assert gate(entry, "complete").passed is False
+    assert "have no value, such as" in gate(entry, "complete").why
+    assert not entry.claimed
+    undefined = [
+        one.model_copy(update={"metrics": one.metrics | {HEADLINE: MetricValue(value=None, reason="not told")}})
+        if one.where.method == "mine" and LEFT_OUT[what](one)
+        else one
+        for one in field()
+    ]
+    assert not mine(undefined).claimed
+
+
+def test_cells_that_are_undefined_for_the_reference_too_are_nobodys_doing() -> None:
+    gone = MetricValue(value=None, reason="activations are not finite")
+    found = [
+        one.model_copy(update={"metrics": one.metrics | {HEADLINE: gone}}) if one.where.replicate == 5 else one
+        for one in field()
+    ]
+    assert gate(mine(found), "complete").passed
+    assert mine(found).claimed
+
+
+def test_l0_that_is_missing_on_one_null_voids_the_claim() -> None:
+    found = [
+        one.model_copy(update={"metrics": {name: value for name, value in one.metrics.items() if name != "l0@1"}})
+        if (one.where.method, one.where.variant) == ("mine", "step0")
+        else one
+        for one in field()
+    ]
+    entry = mine(found)
+    assert gate(entry, "l0 parity").voids
+    assert not entry.claimed
+
+
+@pytest.mark.parametrize("part", ["cells", "fidelity"])
+def test_a_floor_that_is_not_whole_excuses_nobody(part: str) -> None:
+    """A floor that would decide, without its trained cells or their recovered variance."""
+    found = field(0.65, 0.66, 0.58)
+    assert not mine(found).claimed
+    less = [
+        one.model_copy(update={"metrics": {HEADLINE: one.metrics[HEADLINE]}})
+        if part == "fidelity" and (one.where.method, one.where.variant) == ("drawn", "trained")
+        else one
+        for one in found
+        if part == "fidelity" or (one.where.method, one.where.variant) != ("drawn", "trained")
+    ]
+    entry = mine(less)
+    assert gate(entry, "floors").passed is False
+    assert not entry.claimed
+
+
+def test_every_row_of_a_floor_that_the_suite_lists_is_needed() -> None:
+    both = KNOWN._replace(needed=lambda suite: {*NEEDED, ("drawn", "wide")})
+    entry = only(entries(field(), both), "mine")
+    assert gate(entry, "floors").why == "not whole on this suite: drawn wide"
+    assert only(entries(field(0.65, 0.56, 0.58, *floor("drawn", 0.5, label="wide", seed=9)), both), "mine").claimed
+
+
+def test_without_floors_that_a_suite_names_there_is_no_claim() -> None:
+    entry = only(entries(field(), KNOWN._replace(needed=lambda suite: ())), "mine")
+    assert entry.standing.lead_verdict == LeadVerdict.LEADS
+    assert not entry.void
+    assert not entry.claimed
+
+
+def test_the_reference_is_the_one_that_the_suite_runs() -> None:
+    """A weak row under the reference's name, or one of the same width that is less faithful, is nobody's measure."""
+    weak = [changed(one, "recovered_variance@1", 0.45) for one in records(seed=7, label="a weak setting")]
+    faithless = [
+        changed(one, "recovered_variance@1", 0.5 + 0.001 * one.where.replicate) if one.where.method == "mine" else one
+        for one in [*field(), *weak]
+    ]
+    named = KNOWN._replace(references=lambda suite: {("topk_sae", "default")})
+    for known in (KNOWN, named):
+        entry = only(entries(faithless, known), "mine")
+        assert {found.name for found in entry.gates if found.voids} >= {"fidelity parity", "trained floor"}
+    listed = {(entry.method, entry.label): entry for entry in entries(faithless, named)}
+    assert listed["topk_sae", "default"].reference
+    assert not listed["topk_sae", "a weak setting"].reference
+    assert listed["topk_sae", "a weak setting"].void
+    judged = [
+        one.model_copy(update={"where": one.where.model_copy(update={"label": "default, judge hf:x"})})
+        for one in records()
+    ]
+    assert only(entries(judged, named)).reference
+
+
+def test_ranks_and_comparisons_are_of_what_the_envelope_leaves() -> None:
+    def robbed(one: Record) -> Record:
+        return changed(one, HEADLINE, 0.3 + 0.001 * one.where.replicate) if one.where.variant in NULLS else one
+
+    found = [robbed(one) if one.where.method == "mine" else one for one in field(0.58, 0.5, 0.5)]
+    listed = {entry.method: entry for entry in entries(found, KNOWN)}
+    reference, cheat = listed["topk_sae"], listed["mine"]
+    assert cheat.claim is not None
+    assert reference.claim is not None
+    assert cheat.claim.worst.mean < reference.claim.worst.mean, "raw it is .28"
+    assert reference.rank is not None
+    assert cheat.rank is not None
+    assert reference.rank.best == 1
+    assert cheat.rank.worst == 2
+    line = next(one for one in compare.compare(rows(found), "s", "mine", "topk_sae", KNOWN) if one.metric == HEADLINE)
+    assert line.first == pytest.approx(cheat.claim.worst.mean)
+    assert line.difference is not None
+    assert line.difference.mean < 0
+
+
+def test_the_envelope_moves_a_null_as_a_whole() -> None:
+    """The spread over replicates is what it was, so that nothing looks surer for it."""
+
+    def low(one: Record) -> Record:
+        return changed(one, HEADLINE, 0.4 + 0.01 * one.where.replicate) if one.where.variant == "step0" else one
+
+    entry = mine(suppressed(low))
+    assert entry.claim is not None
+    lowest = 0.425 + entry.standing.raised["step0"]
+    assert entry.claim.gaps["step0"].mean == pytest.approx(0.65 - lowest, abs=0.003)
+    plain = only(entries([low(one) for one in records("mine", seed=1)]), "mine")
+    assert plain.claim is not None
+    raw, held = (np.std(one.claim.gaps["step0"].values) for one in (plain, entry) if one.claim)
+    assert held == pytest.approx(raw)
+
+
+def test_in_case_mode_the_envelope_makes_nothing_surer_and_there_is_no_lead() -> None:
+    theirs = cased(0.65, 19, "mine")
+    drawn = {one.score_id for one in theirs if one.where.variant.startswith("step0:")}
+    low = [
+        changed(one, HEADLINE, (one.metrics[HEADLINE].value or 0) - 0.1) if one.score_id in drawn else one
+        for one in theirs
+    ]
+    beside = [*cased(0.65, 19), *cased(0.6, 19, "drawn"), *cased(0.6, 19, "points")]
+    honest, cheat = (only(entries([*own, *beside], KNOWN), "mine") for own in (theirs, low))
+    assert honest.standing.raised == {}
+    assert cheat.standing.raised.keys() == {"step0"}
+    assert cheat.case is not None
+    assert honest.case is not None
+    assert cheat.case.p >= honest.case.p
+    assert cheat.standing.over == ()
+    assert not cheat.claimed
+    assert cheat.scores["step0"].mean == pytest.approx((honest.scores["step0"].mean or 0) - 0.1), "shown as it is"

@@ -30,6 +30,15 @@ COST = {"fit_seconds": 10, "score_seconds": 5, "worker_peak_bytes": 2**30, "harn
 Change = Callable[[Record], Record]
 
 
+def asked(variants: list[str], m: int, draws: int | None = None) -> dict[str, Any]:
+    """What the suite says of cells."""
+    return {
+        "subject": {"name": "x", "replicates": {str(number): "x" for number in range(m)}, "null_draws": draws},
+        "variants": sorted(variants),
+        "track": {"name": "features", "places": ["layers.1"], "table": {}},
+    }
+
+
 def records(
     method: str = "topk_sae",
     m: int = 6,
@@ -41,6 +50,7 @@ def records(
     given = SCORES | {name.replace("_", "-"): value for name, value in scores.items()} | {registry.CONTROL: 0.5}
     rng = np.random.default_rng(seed)
     found = []
+    told = asked(list(given), m)
     for variant, mean in given.items():
         for replicate in range(m):
             where = Where(
@@ -55,7 +65,7 @@ def records(
                 Record(
                     where=where, status="scored", fit_id=keyed.short("f"),
                     score_id=keyed.short(method, label, variant, replicate), suite_hash=keyed.short("suite"),
-                    settings_hash=keyed.short("h"), settings={}, suite=CONTENT,
+                    settings_hash=keyed.short("h"), settings={}, suite=CONTENT | told,
                     metrics={name: MetricValue(value=value) for name, value in metrics.items()},
                     counts={"eligible_drawn": 80, "drawn": 100, "n_latents": 512},
                     cost=COST,
@@ -82,8 +92,8 @@ def test_an_entry_has_its_worst_null_verdict_cost_and_all_gates_passed() -> None
     assert entry.claim.worst.null == "rerandomized"
     assert entry.claim.worst.mean == pytest.approx(0.10, abs=0.01)
     assert entry.claim.verdict == Verdict.BEATS
-    assert [found.passed for found in entry.gates] == [True] * 6 + [None, True]
-    assert gate(entry, "floors").why == "the suite names no floors"
+    assert [found.passed for found in entry.gates] == [True] * 7 + [None, True]
+    assert "names floors: nothing can be claimed on it" in gate(entry, "floors").why
     assert not entry.void
     assert not entry.claimed, "nothing learned less"
     assert (entry.seconds, entry.peak_bytes) == (15, 2**31)
@@ -158,14 +168,29 @@ def test_the_shuffled_judge_leaks_too() -> None:
 
 
 def test_what_cannot_be_assessed_for_want_of_others_voids_nothing() -> None:
+    """No reference, no control in the suite, and no floors."""
+    bare = [
+        entry.model_copy(update={"suite": entry.suite | asked(["trained", *NULLS], 6)})
+        for entry in records("mine")
+        if entry.where.variant != registry.CONTROL
+    ]
+    (entry,) = entries(bare)
+    unassessed = {found.name for found in entry.gates if found.passed is None}
+    assert unassessed == {"assay sensitivity", "leak", "fidelity parity", "trained floor", "floors"}
+    assert not entry.void
+
+
+def test_what_the_entry_lacks_voids_its_claim() -> None:
     bare = [
         entry.model_copy(update={"metrics": {HEADLINE: entry.metrics[HEADLINE]}, "counts": {}})
         for entry in records("mine")
         if entry.where.variant != registry.CONTROL
     ]
     (entry,) = entries(bare)
-    assert [found.passed for found in entry.gates] == [None] * 7 + [True]
-    assert not entry.void
+    assert {found.name for found in entry.gates if found.voids} == {
+        "complete", "assay sensitivity", "leak", "coverage", "l0 parity"
+    }  # fmt: skip
+    assert entry.void
 
 
 def test_a_method_that_fails_on_nulls_is_flagged() -> None:
@@ -268,7 +293,8 @@ def cased(trained: float, draws: int, method: str = "topk_sae") -> list[Record]:
                 update={"variant": f"{entry.where.variant}:{entry.where.replicate}", "replicate": 0}
             )
             found.append(entry.model_copy(update={"where": where, "score_id": keyed.short(method, draw)}))
-    return found
+    told = asked([*SCORES, registry.CONTROL], 1, draws)
+    return [entry.model_copy(update={"suite": entry.suite | told}) for entry in found]
 
 
 def test_one_checkpoint_against_draws_says_so_and_nothing_more() -> None:

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from benchmark.metrics import recovered as module
 from benchmark.metrics.recovered import PENALTIES, CodedTokens, Factored, Iterated, Products, recovered
+from benchmark.metrics.value import NotDefined
 
 TOKENS, WIDTH, VOCAB = 3_000, 6, 40
 
@@ -165,3 +166,45 @@ def test_activations_without_variance_have_no_share() -> None:
     found = recovered(explain, explain._replace(x=np.ones_like(explain.x)))
     assert found["recovered_variance@1"].value is None
     assert "no variance" in (found["recovered_variance@1"].reason or "")
+
+
+@pytest.mark.parametrize("most", [module.MOST_FACTORED, 10])
+def test_coordinates_in_parts_are_as_good_as_all_at_once(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    explain, score = made(30, 1), made(30, 2)
+    monkeypatch.setattr(module, "MOST_FACTORED", most)
+    monkeypatch.setattr(module, "PENALTIES", (10.0,))
+    whole = recovered(explain, score)
+    monkeypatch.setattr(module, "COLUMNS", 2)
+    for name, found in recovered(explain, score).items():
+        assert found.value == pytest.approx(whole[name].value, abs=1e-6)
+
+
+def test_wide_dictionaries_are_judged_on_the_first_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    explain, score = made(30, 1), made(30, 2)
+    monkeypatch.setattr(module, "MOST_FACTORED", 10)
+    monkeypatch.setattr(module, "MOST_TOKENS", 1_000)
+    assert value(explain, score) == pytest.approx(value(explain.first(1_000), score.first(1_000)))
+    assert len(explain.first(1_000).x) == explain.first(1_000).codes.shape[0] == 1_000
+
+
+def test_one_half_alone_says_nothing_of_the_penalty_and_all_else_is_as_it_was() -> None:
+    """Documents of one parity: no half to fit on, so that the largest penalty that is finite anywhere is taken."""
+    explain, score = made(30, 1), made(30, 2)
+    odd = explain._replace(documents=np.ones_like(explain.documents))
+    assert value(odd, score) in [pytest.approx(dense(odd, score, penalty), abs=1e-9) for penalty in PENALTIES]
+
+
+@pytest.mark.parametrize("most", [module.MOST_FACTORED, 10])
+def test_without_weights_there_is_no_value(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    explain, score = made(30, 1), made(30, 2)
+    monkeypatch.setattr(module, "MOST_FACTORED", most)
+    monkeypatch.setattr(module, "MOST_STEPS", 1)
+    monkeypatch.setattr(module, "PENALTIES", (-1e9, -1e8) if most > 30 else (1.0,))
+    with pytest.raises(NotDefined, match="no weights under any penalty"):
+        recovered(explain, score)
+
+
+def test_a_penalty_without_weights_gives_way_to_a_larger_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    explain, score = made(30, 1), made(30, 2)
+    monkeypatch.setattr(module, "PENALTIES", (-1e9, 100.0))
+    assert value(explain, score) == pytest.approx(dense(explain, score, 100.0), abs=1e-9)

@@ -50,7 +50,8 @@ def test_a_copy_of_a_floor_is_level_with_it_and_a_constant_is_no_evidence() -> N
     copy = lead(FAR, OWN)
     assert (copy.floor, copy.verdict) == ("1", LeadVerdict.LEVEL)
     assert copy.mean == pytest.approx(0)
-    assert copy.lower == lead(FAR).lower, "a copy has no bound of its own"
+    assert (copy.lower, copy.p) == (None, None), "a copy has no bound of its own"
+    assert lead(OWN - 0.05, OWN - 0.08 * np.array([1, 1.1, 1, 1.1, 1])).lower is None, "nor has the worst, constant one"
     alone = lead(OWN)
     assert alone == Lead(alone.mean, None, None, "0", LeadVerdict.LEVEL)
     assert lead(OWN - 0.05).verdict == LeadVerdict.OPEN
@@ -67,6 +68,8 @@ def test_replicates_that_are_needed() -> None:
 def test_matched_from_nine_tenths_on(floor: float, held: bool) -> None:
     assert floors.matched(1.0, floor) is held
     assert floors.matched(0.5, floor / 2) is held
+    assert floors.matched(-0.1, -0.1)
+    assert not floors.matched(-0.1, -0.11)
 
 
 def test_the_envelope_is_the_highest_of_what_is_believed() -> None:

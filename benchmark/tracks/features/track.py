@@ -54,7 +54,7 @@ class FeaturesTrack:
     beside: ClassVar[tuple[str, ...]] = ("concept_recovery@1",)
     fidelity: ClassVar[tuple[str, ...]] = ("recovered_variance@1", "recovered_context@1")
     gates: ClassVar[tuple[str, ...]] = (
-        "assay", "leak", "parity", "coverage", "floor", "sparsity", "floors", "one_setting"
+        "complete", "assay", "leak", "parity", "coverage", "floor", "sparsity", "floors", "one_setting"
     )  # fmt: skip
 
     def __init__(self, suite: Suite, transcripts: Path, *, replay: bool) -> None:
