@@ -24,10 +24,11 @@ SUITE: dict[str, Any] = {
     "summary": "three seeds, one null",
     "subject": {"name": "pythia-mini", "replicates": {str(n): f"built-in:pythia-mini/seed{n}" for n in range(3)}},
     "corpus": {"source": "built-in:world:1"},
-    "tokens": {"fit": 16_384, "explain": 8_192, "score": 8_192, "block": 256},
+    "tokens": {"fit": 8_192, "explain": 8_192, "score": 8_192, "block": 256},
     "stream": {"shuffle_tokens": 8_192},
     "hookpoints": ["layers.2"],
-    "variants": ["trained", "step0", "noise-embeddings"],
+    "latents": 60,
+    "variants": ["trained", "step0"],
     "metrics": [FeaturesTrack.headline, "recovered_variance@1", "l0@1", "explained_variance@1"],
     "methods": {"topk_sae": [{"expansion_factor": 4, "k": 16}]},
 }
