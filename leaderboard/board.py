@@ -28,14 +28,15 @@ BOARD, PAGES = "LEADERBOARD.md", "pages"
 def write(
     root: Path, rows: Sequence[ResultRow], named: Collection[tuple[str, str]] | None = None
 ) -> tuple[list[Entry], dict[tuple[str, str], Path]]:
-    """`LEADERBOARD.md` below `root`, and a page for each suite and method, or for those named by key and method; a page
-    that says what its rows say is left as it is. Returns the entries, and where the pages are.
+    """`LEADERBOARD.md` below `root`, and a page for each suite and method but floors, or for those named by key and
+    method; a page that says what its rows say is left as it is. Returns the entries, and where the pages are.
     """
-    entries = headline.entries(rows, known_floors())
+    floors = known_floors()
+    entries = headline.entries(rows, floors)
     headings = contents.headings(rows, shipped)
 
     def page_of(suite: str, method: str) -> str | None:
-        shown = named is None or (suite, method) in named
+        shown = method not in floors.known if named is None else (suite, method) in named
         return f"{headings[suite].folder}/{slug(method)}.md" if shown else None
 
     write_text(root / BOARD, screen.text(rows, entries, headings, page_of))

@@ -131,7 +131,7 @@ def _line(entry: Entry) -> dict[str, str]:
 def verdict_of(entry: Entry) -> dict[str, str]:
     """Claim, gap, bound, worst null and verdict, lead, rank and adjusted p, as columns."""
     line = {"claim": "floor" if entry.floor else "yes" if entry.claimed else "no", **standing_of(entry.standing)}
-    line["verdict"] = f"void ({line['verdict']})" if entry.void else line["verdict"]
+    line["verdict"] = f"void ({line['verdict']})" if entry.void and not entry.floor else line["verdict"]
     line["rank"] = ranked(entry) if entry.rank else "n/a"
     line["Holm p"] = f"{entry.p_holm:.2g}" if entry.p_holm is not None else "n/a"
     return line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from benchmark.records import MetricValue, Record
 from benchmark.stats.floors import LeadVerdict
 from benchmark.stats.null_gap import Verdict
 from benchmark.tracks.features.track import FeaturesTrack
+from leaderboard import board as board_module
 from leaderboard import compare, screen
 from leaderboard.contenders import KnownFloors
 from leaderboard.headline import Entry
@@ -113,6 +115,16 @@ def test_no_floor_has_a_claim_or_a_rank_and_floors_stand_apart() -> None:
     assert text.index("[mine]") < text.index("*floors*") < text.index("[points]")
     assert listed[0].rank == (1, 1, 1)
     assert listed[1].rank == (2, 2, 2)
+
+
+def test_floors_have_lines_and_no_pages_among_the_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_module, "known_floors", lambda: KNOWN)
+    board_module.write(tmp_path, rows(field()))
+    pages = {page.stem for page in tmp_path.glob("pages/*/*.md")}
+    assert pages == {"mine", "topk_sae"}
+    text = (tmp_path / "LEADERBOARD.md").read_text()
+    assert "| drawn |" in text
+    assert "[mine](pages/" in text
 
 
 def test_a_floor_of_decoders_is_one_for_metrics_that_read_them_alone() -> None:
