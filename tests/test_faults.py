@@ -58,18 +58,19 @@ def values(runs: Path, method: str = "topk_sae") -> dict[str, dict[str, float | 
     }
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_two_interrupted_halves_equal_the_whole_to_the_bit(tiny: dict[str, Any], tmp_path: Path, jobs: int) -> None:
+def test_two_interrupted_halves_equal_the_whole_to_the_bit(tiny: dict[str, Any], tmp_path: Path) -> None:
     """However many groups are pending, and side by side, each has the suite's threads."""
     suite = suite_of(tiny, variants=["trained", "step0", "rerandomized"])
-    run(suite, tmp_path / "whole", isolation="process", jobs=2)
-    for variants in (["rerandomized"], ["rerandomized", "trained", "step0"]):
-        part = suite_of(tiny, variants=variants)
-        run(part, tmp_path / "halves", isolation="process", jobs=jobs)
-    assert len(values(tmp_path / "whole")) == 6
-    assert values(tmp_path / "halves") == values(tmp_path / "whole")
-    assert {record.hardware["threads"] for record in kept(tmp_path / "halves")} == {1}
-    assert {record.suite_hash for record in kept(tmp_path / "halves")} == {kept(tmp_path / "whole")[0].suite_hash}
+    whole = tmp_path / "whole"
+    run(suite, whole, isolation="process", jobs=2)
+    assert len(values(whole)) == 6
+    for jobs in (1, 2):
+        halves = tmp_path / f"halves-{jobs}"
+        for variants in (["rerandomized"], ["rerandomized", "trained", "step0"]):
+            run(suite_of(tiny, variants=variants), halves, isolation="process", jobs=jobs)
+        assert values(halves) == values(whole)
+        assert {record.hardware["threads"] for record in kept(halves)} == {1}
+        assert {record.suite_hash for record in kept(halves)} == {kept(whole)[0].suite_hash}
 
 
 def test_a_suite_that_grows_keeps_one_row(tiny: dict[str, Any], tmp_path: Path) -> None:

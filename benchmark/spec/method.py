@@ -86,8 +86,8 @@ def load(name: str, homes: tuple[Path, ...] = HOMES) -> Method:
         _check_types(
             f"{file}, {f'preset {name_of_preset}' if name_of_preset else 'settings'}", manifest.settings, preset
         )
-    known = folder.name in names(HOMES[:1])
-    if known and folder.parent.resolve() != HOMES[0].resolve():
+    known = folder.name in names(homes[:1])
+    if known and folder.parent.resolve() != homes[0].resolve():
         raise BadInput(
             f"{folder}: {folder.name} is a baseline, and its results would be taken for that: rename the folder"
         )
