@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,8 +14,8 @@ from numpy.typing import NDArray
 
 from benchmark.metrics import family
 from benchmark.tracks.contract import Track, track_class
-from leaderboard.rows import CellPlace, ResultRow, wanted
-from leaderboard.standings import draws, replicated
+from leaderboard.rows import CellPlace, ResultRow, as_place, wanted
+from leaderboard.standings import draws, replicated, to_worst
 
 REFERENCE = "topk_sae"
 SuiteRow = tuple[str, str]
@@ -33,7 +35,8 @@ class KnownFloors(NamedTuple):
 NO_FLOORS = KnownFloors({}, lambda suite: ())
 
 
-class Contender(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Contender:
     """A row, scores [replicate, variant] by metric, which metrics it is a floor for, if it is one, and whether it is
     the reference as the suite runs it.
     """
@@ -68,20 +71,35 @@ class Contender(NamedTuple):
         known = cells[cells.index.get_level_values("variant") == "trained"].dropna()
         return float(known.iloc[0]) if len(known) else None
 
-    @property
+    @cached_property
     def cells(self) -> set[CellPlace]:
         """Cells that have a value of the headline."""
-        return {_place(place) for place in self.row.scores[self.track.headline].dropna().index}
+        return set(map(as_place, self.row.scores[self.track.headline].dropna().index))
 
-    @property
-    def scored(self) -> set[CellPlace]:
-        """Cells that were scored, with a value or without."""
-        return {_place(place) for place in self.row.scores.index}
+    @cached_property
+    def undefined(self) -> set[CellPlace]:
+        """Cells that were scored and have no value of the headline."""
+        return set(map(as_place, self.row.scores.index)) - self.cells
 
-    @property
+    @cached_property
     def lacking(self) -> set[CellPlace]:
         """Cells of the suite without a value of the headline."""
         return wanted(self.row.info.content) - self.cells
+
+    @cached_property
+    def fidelity(self) -> float | None:
+        """What floors are matched by: the first of the track's fidelities on trained, None where there is none."""
+        return self.trained(self.track.fidelity[0]) if self.track.fidelity else None
+
+    @property
+    def faithful(self) -> bool:
+        """Whether its fidelity is known, as far as the track has any."""
+        return self.fidelity is not None or not self.track.fidelity
+
+    @cached_property
+    def gaps(self) -> dict[str, pd.Series]:
+        """Gap to the worst null [replicate], by metric."""
+        return {metric: to_worst(metric, table) for metric, table in self.tables.items()}
 
     def table(self, metric: str) -> pd.DataFrame:
         """Scores [replicate, variant] of a metric, empty where there are none."""
@@ -111,24 +129,17 @@ def suite_row(row: ResultRow) -> SuiteRow:
     return row.info.method, row.info.label.partition(", judge ")[0]
 
 
-def _place(place: tuple[Any, ...]) -> CellPlace:
-    variant, replicate, where, seed = place
-    return CellPlace(str(variant), int(replicate), str(where), int(seed))
-
-
 def nearest_reference(mine: Contender, others: Iterable[Contender]) -> Contender | None:
     """The row of the reference whose width is nearest, as a ratio, and of those the most faithful; of the reference
     itself that row.
     """
     if mine.is_reference:
         return mine
-    fidelity, width = mine.track.fidelity, mine.n_latents
-    rows = [other for other in others if other.is_reference]
-    known = [row for row in rows if not fidelity or row.trained(fidelity[0]) is not None]
+    width = mine.n_latents
 
     def order(other: Contender) -> tuple[float, float, str]:
         theirs = other.n_latents
         apart = abs(math.log(theirs / width)) if theirs and width else math.inf
-        return apart, -(other.trained(fidelity[0]) or 0) if fidelity else 0, other.name
+        return apart, -(other.fidelity or 0), other.name
 
-    return min(known, key=order, default=None)
+    return min((other for other in others if other.is_reference and other.faithful), key=order, default=None)

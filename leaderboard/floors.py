@@ -63,18 +63,17 @@ def standing(metric: str, mine: Contender, reference: Contender | None, others: 
     its null scores are believed.
     """
     against = [other for other in others if other.is_floor_for(metric) and metric in other.tables]
-    matches = [_matched(mine, other) for other in against]
-    matching = [other for other, match in zip(against, matches, strict=True) if match]
+    matching = [other for other in against if _matches(other, mine)]
     believed = matching if reference is None else [*matching, reference]
     table, raised = mine.table(metric), dict[str, float]()
     if mine.floor is None:
         table, raised = enveloped(metric, mine, [other for other in believed if other.row.name != mine.row.name])
     own, over, leads = to_worst(metric, table), list[FloorLead](), {}
-    for other, match in zip(against, matches, strict=True) if not draws(table) else ():
-        apart = (own - to_worst(metric, other.table(metric))).dropna().to_numpy(float)
-        fidelity, mean = (_fidelity(other), _fidelity(mine)), float(apart.mean()) if len(apart) else None
-        over.append(FloorLead(other.name, *fidelity, match, mean, gap(apart), gap(_above(metric, mine, other))))
-        if match:
+    for other in against if not draws(table) else ():
+        apart = (own - other.gaps[metric]).dropna().to_numpy(float)
+        mean, above = float(apart.mean()) if len(apart) else None, gap(_above(metric, mine, other))
+        over.append(FloorLead(other.name, other.fidelity, mine.fidelity, other in matching, mean, gap(apart), above))
+        if other in matching:
             leads[other.name] = apart
     found = floors.lead(leads, delta=family.delta(metric)) if leads else None
     gaps = dict(zip(map(int, own.index.to_numpy()), map(float, own), strict=True))
@@ -106,13 +105,8 @@ def _above(metric: str, mine: Contender, floor: Contender) -> NDArray[np.float64
     return sign(metric) * (tables[0]["trained"] - tables[1]["trained"]).dropna().to_numpy(float)
 
 
-def _matched(mine: Contender, floor: Contender) -> bool:
+def _matches(floor: Contender, mine: Contender) -> bool:
     """Whether a floor is as faithful to the network as an entry, nearly; in a track without fidelity all are."""
-    if not mine.track.fidelity:
-        return True
-    own, theirs = _fidelity(mine), _fidelity(floor)
-    return own is not None and theirs is not None and floors.matched(own, theirs)
-
-
-def _fidelity(one: Contender) -> float | None:
-    return one.trained(one.track.fidelity[0]) if one.track.fidelity else None
+    if floor.fidelity is None or mine.fidelity is None:
+        return not mine.track.fidelity
+    return floors.matched(mine.fidelity, floor.fidelity)

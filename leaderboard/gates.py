@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmark.spec.variant import Variant, nulls_among
 from benchmark.stats import case
 from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, constant, equivalence_p, gap, worst
-from benchmark.stats.prediction import tolerance
+from benchmark.stats.prediction import lowest
 from leaderboard.contenders import Contender
 
 CHANCE, LEAK = 0.5, 0.02
@@ -84,20 +84,18 @@ def parity(mine: Contender, reference: Contender | None, nulls: Sequence[str]) -
     name = "fidelity parity"
     if reference is None:
         return Gate(name, None, NO_REFERENCE)
-    below, compared = [], []
+    if not nulls:
+        return Gate(name, None, "no nulls")
+    below = []
     for null in nulls:
         own, theirs = mine.on(FIDELITY, null), reference.on(FIDELITY, null)
         if len(theirs) < FEWEST_FOR_INTERVAL:
             return Gate(name, None, f"the reference has under three replicates with {FIDELITY} on {null}")
         if not len(own):
             return Gate(name, None, f"{FIDELITY} is missing on {null}, where the reference has it", own=True)
-        compared.append(null)
-        lowest = theirs.mean() - tolerance(float(theirs.std(ddof=1)), len(theirs))
-        if own.mean() < lowest:
-            below.append(f"{FIDELITY} on {null} {own.mean():.4f}, reference at least {lowest:.4f}")
-    if not compared:
-        return Gate(name, None, "no nulls")
-    return Gate(name, not below, "; ".join(below) or f"{FIDELITY} on {len(compared)} nulls, against {reference.name}")
+        if own.mean() < (least := lowest(theirs)):
+            below.append(f"{FIDELITY} on {null} {own.mean():.4f}, reference at least {least:.4f}")
+    return Gate(name, not below, "; ".join(below) or f"{FIDELITY} on {len(nulls)} nulls, against {reference.name}")
 
 
 def floor(mine: Contender, reference: Contender | None) -> Gate:
@@ -163,9 +161,9 @@ def coverage(cells: pd.DataFrame, *, delta: float) -> Gate:
         gaps[null] = paired
     if not gaps:
         return Gate(name, None, "eligible shares are unknown", own=True)
-    lowest = worst(gaps)
-    said = f"worst-null gap at equal shares {lowest.mean:+.4f} (above {lowest.lower:+.4f})"
-    return Gate(name, lowest.lower > 0 and lowest.mean >= delta, said)
+    least = worst(gaps)
+    said = f"worst-null gap at equal shares {least.mean:+.4f} (above {least.lower:+.4f})"
+    return Gate(name, least.lower > 0 and least.mean >= delta, said)
 
 
 def one_setting(hashes: set[str]) -> Gate:

@@ -21,7 +21,7 @@ from leaderboard import gates
 from leaderboard.contenders import NO_FLOORS, Contender, KnownFloors, nearest_reference, suite_row
 from leaderboard.floors import Standing, standing
 from leaderboard.gates import Gate
-from leaderboard.rows import CellPlace, ResultRow, wanted
+from leaderboard.rows import ResultRow, wanted
 from leaderboard.standings import (
     Claim,
     Score,
@@ -152,15 +152,14 @@ def _gates(
     """The gates that the track names, in its order."""
     headline = mine.track.headline
     table, nulls = mine.table(headline), nulls_among(map(str, mine.table(headline)))
-    asked = wanted(mine.row.info.content)
     of = len(mine.on(headline, "trained")) if registry.CONTROL in mine.row.info.content["variants"] else 0
-    undefined = reference.scored - reference.cells if reference else set()
-    lacking = sorted(map(str, mine.lacking - undefined))
+    excused = reference.undefined if reference else set()
+    lacking = sorted(map(str, mine.lacking - excused))
     needed = sorted(floors.needed(mine.row.info.suite))
-    whole = {suite_row(other.row) for other in others if _whole(other, undefined)}
+    whole = {suite_row(one.row) for one in others if one.floor and one.faithful and not one.lacking - excused}
     judged = {"suite's judge": headline, "shuffled": registry.beside(headline, "shuffled")}
     known: dict[str, Callable[[], Gate]] = {
-        "complete": lambda: gates.complete(lacking, of=len(asked)),
+        "complete": lambda: gates.complete(lacking, of=len(wanted(mine.row.info.content))),
         "assay": lambda: gates.assay(
             differences(headline, table).get(registry.CONTROL, pd.Series(dtype=float)).to_numpy(), of=of
         ),
@@ -175,12 +174,6 @@ def _gates(
         "one_setting": lambda: gates.one_setting(set(mine.row.cells["definition"])),
     }
     return tuple(known[name]() for name in mine.track.gates)
-
-
-def _whole(one: Contender, undefined: set[CellPlace]) -> bool:
-    """Whether a floor has all that it is held against others by."""
-    faithful = not one.track.fidelity or one.trained(one.track.fidelity[0]) is not None
-    return faithful and not one.lacking - undefined
 
 
 def _ranked(group: list[Entry]) -> list[Entry]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from benchmark.metrics import family
 from benchmark.records import MetricValue, Record, Where
 from benchmark.store import read, readable
 from leaderboard import publication, results
-from leaderboard.rows import PLACE, ResultRow
+from leaderboard.rows import PLACE, ResultRow, as_place
 
 SCORE_ID = re.compile("[0-9a-f]{16}")
 MARKED = re.compile(r"<<(.*?)>>", re.DOTALL)
@@ -134,13 +134,6 @@ def record_of(row: ResultRow, place: tuple[str, int, str, int]) -> Record:
         cost=part("cost"),
         isolation=made.isolation,
     )  # fmt: skip
-
-
-def as_place(index: Hashable) -> tuple[str, int, str, int]:
-    """An entry of a row's index."""
-    assert isinstance(index, tuple)
-    variant, replicate, place, seed = index
-    return str(variant), int(replicate), str(place), int(seed)
 
 
 def _own(path: Path) -> FoundCell:

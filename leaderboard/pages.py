@@ -161,7 +161,7 @@ def _gates(entry: Entry) -> dict[str, str]:
         state = NOT_ASSESSED if gate.passed is None else "passed" if gate.passed else "**failed**"
         void = ", **voids the claim**" if gate.passed is None and gate.own else ""
         line[gate.name] = f"{state}{void}: {gate.why}"
-    raised = [f"**null-suppressed** by {mean:.4f} on {null}" for null, mean in entry.standing.raised.items()]
+    raised = [said.replace("null-suppressed", "**null-suppressed**") for said in screen.suppressed(entry)]
     line["envelope"] = ", ".join(raised) or (
         "its null scores are believed" if entry.floor else "no null score below it"
     )

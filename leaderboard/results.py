@@ -24,7 +24,7 @@ from benchmark import keyed, registry
 from benchmark.errors import BadInput, unknown
 from benchmark.store import LEAN, log, temporary_of
 from benchmark.tracks.contract import track_class
-from leaderboard.rows import PLACE, SAMPLE, CellPlace, ResultRow, RowInfo, wanted
+from leaderboard.rows import PLACE, SAMPLE, ResultRow, RowInfo, as_place, wanted
 
 RUN, SCORES, CELLS, LATENTS = "run.json", "scores.csv", "cells.csv", "latents.parquet"
 FILES = (RUN, SCORES, CELLS, LATENTS)
@@ -119,7 +119,7 @@ def _require_sound(row: ResultRow) -> None:
     which = f"{info.suite}/{info.method} ({info.label})"
     if not scores.index.is_unique:
         raise BadInput(f"{which}: a cell stands twice")
-    if {CellPlace(*index) for index in scores.index} != wanted(info.content):
+    if set(map(as_place, scores.index)) != wanted(info.content):
         raise BadInput(f"{which}: its cells are not those of the suite that it names")
     for name in scores:
         if not METRIC.fullmatch(str(name)):

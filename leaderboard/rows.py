@@ -7,7 +7,7 @@ is one way from numbers to tables.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,6 +111,13 @@ class CellPlace(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.variant} of replicate {self.replicate} at {self.place} (method seed {self.method_seed})"
+
+
+def as_place(index: Hashable) -> CellPlace:
+    """An entry of a row's index."""
+    assert isinstance(index, tuple)
+    variant, replicate, place, seed = index
+    return CellPlace(str(variant), int(replicate), str(place), int(seed))
 
 
 def wanted(content: Mapping[str, Any]) -> set[CellPlace]:

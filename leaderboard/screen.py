@@ -96,8 +96,12 @@ def _against(entry: Entry) -> str:
         for gate in entry.gates
         if gate.voids
     ]
-    said += [f"; null-suppressed by {mean:.4f} on {null}" for null, mean in entry.standing.raised.items()]
-    return "".join(said)
+    return "".join([*said, *(f"; {one}" for one in suppressed(entry))])
+
+
+def suppressed(entry: Entry) -> list[str]:
+    """By how much the envelope raised the entry's score on a null."""
+    return [f"null-suppressed by {mean:.4f} on {null}" for null, mean in entry.standing.raised.items()]
 
 
 def _said(headline: str) -> str:
@@ -187,8 +191,7 @@ def gates_in_short(entry: Entry) -> str:
     parts = [f"{len(entry.gates) - len(failed) - len(unknown)} of {len(entry.gates)} passed"]
     parts += [f"failed: {', '.join(failed)}"] if failed else []
     parts += [f"not assessed: {', '.join(unknown)}"] if unknown else []
-    parts += [f"null-suppressed by {mean:.4f} on {null}" for null, mean in entry.standing.raised.items()]
-    return "; ".join(parts)
+    return "; ".join([*parts, *suppressed(entry)])
 
 
 def _link(method: str, page: str | None) -> str:

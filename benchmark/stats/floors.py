@@ -18,7 +18,7 @@ from benchmark.stats.null_gap import (
     equivalence_p,
     gap,
 )
-from benchmark.stats.prediction import tolerance
+from benchmark.stats.prediction import lowest
 
 SHARE = 0.9
 """Of an entry's fidelity, what a floor must reach to be held against it."""
@@ -91,9 +91,4 @@ def envelope(others: Sequence[Replicates]) -> float | None:
     """The lowest score on a null that is believed of an entry: what the best of the others has there, less what one
     more value of it may differ by. None where no other has three replicates.
     """
-    lowest = [
-        float(values.mean()) - tolerance(float(values.std(ddof=1)), len(values))
-        for values in others
-        if len(values) >= FEWEST_FOR_INTERVAL
-    ]
-    return max(lowest, default=None)
+    return max((lowest(values) for values in others if len(values) >= FEWEST_FOR_INTERVAL), default=None)

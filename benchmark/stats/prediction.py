@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 
 def tolerance(deviation: float, n: int) -> float:
     """Half width of the 95 % prediction interval of one new value: t(.975, n - 1) s sqrt(1 + 1/n)."""
     return float(stats.t.ppf(0.975, n - 1) * deviation * np.sqrt(1 + 1 / n))
+
+
+def lowest(values: NDArray[np.float64]) -> float:
+    """The least that one more value of these [replicate], two at least, is expected to be."""
+    return float(values.mean()) - tolerance(float(values.std(ddof=1)), len(values))

@@ -16,8 +16,8 @@ from benchmark.records import MetricValue, Record
 from benchmark.store import Store
 from benchmark.tracks.features.track import FeaturesTrack
 from leaderboard import agreement, board, compare, contents, markdown, publication, results
-from leaderboard.latents import as_place, record_of
-from leaderboard.rows import PLACE, wanted
+from leaderboard.latents import record_of
+from leaderboard.rows import PLACE, as_place, wanted
 from tests.leaderboard import rendered
 from tests.leaderboard.rendered import entries, rows
 from tests.leaderboard.test_board import CONTENT, put, record

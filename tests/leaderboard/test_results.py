@@ -18,7 +18,7 @@ from benchmark.records import MetricValue, Record
 from benchmark.spec import suite as suites
 from benchmark.store import Store
 from leaderboard import board, latents, publication, results
-from leaderboard.rows import PLACE, ResultRow
+from leaderboard.rows import PLACE, ResultRow, as_place
 from tests.leaderboard.rendered import put_row, rows, whole
 from tests.leaderboard.test_headline import HEADLINE, records
 
@@ -159,7 +159,7 @@ def test_a_published_cell_is_a_record_again(tmp_path: Path) -> None:
     row = made()
     put_row(tmp_path / "results", row)
     (again,) = results.rows(tmp_path / "results")
-    for place in map(latents.as_place, again.scores.index):
+    for place in map(as_place, again.scores.index):
         record = latents.record_of(again, place)
         original = next(one for one in whole(records()) if one.score_id == record.score_id)
         assert record.where == original.where
