@@ -8,6 +8,7 @@ ENGINE = [f"baselines.topk_sae.{module}" for module in ("engines", "gradients", 
 CHECKED = ["benchmark.forward", "benchmark.metrics", "benchmark.models", "benchmark.tracks.features", *ENGINE]
 hook = install_import_hook(CHECKED, "beartype.beartype")
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ LANGUAGE = Corpus(source="built-in:world")
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> Iterator[None]:
-    with torch_threads(min(2, torch.get_num_threads())):
+    """Two, or one where test processes run side by side: threads that wait for a core cost more than they bring."""
+    side_by_side = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
+    with torch_threads(1 if side_by_side else min(2, torch.get_num_threads())):
         yield
 
 
