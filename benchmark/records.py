@@ -64,6 +64,7 @@ class Record(_Closed):
     seeds: dict[str, int] = Field(default_factory=dict)
     hashes: dict[str, str] = Field(default_factory=dict, description="weights, tokenizer, data and method code")
     versions: dict[str, str] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict, description="what was installed for the method alone")
     hardware: dict[str, Any] = Field(default_factory=dict)
     cost: dict[str, FiniteFloat] = Field(default_factory=dict, description="seconds and bytes")
     isolation: str = "process"

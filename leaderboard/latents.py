@@ -130,6 +130,7 @@ def record_of(row: ResultRow, place: tuple[str, int, str, int]) -> Record:
         seeds={name: int(cell[f"seed.{name}"]) for name in ("fit", "stream") if f"seed.{name}" in cell},
         hashes=info.hashes | {name: cell[name] for name in ("checkpoint", "weights") if pd.notna(cell[name])},
         versions=made.versions,
+        environment=made.environment,
         hardware=made.hardware,
         cost=part("cost"),
         isolation=made.isolation,

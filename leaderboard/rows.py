@@ -47,6 +47,7 @@ class Machine(_Closed):
     versions: dict[str, str]
     hardware: dict[str, Any]
     isolation: str
+    environment: dict[str, str] = Field(default_factory=dict, description="what was installed for the method alone")
 
 
 class RowInfo(_Closed):
@@ -157,7 +158,12 @@ def _row(members: list[Record], joins: Mapping[str, list[Join]], tables: Tables)
         lines.append(place | values)
         for metric, reason in reasons.items():
             why.setdefault((metric, reason), []).append("/".join(map(str, place.values())))
-        made = Machine(versions=record.versions, hardware=record.hardware, isolation=record.isolation)
+        made = Machine(
+            versions=record.versions,
+            hardware=record.hardware,
+            isolation=record.isolation,
+            environment=record.environment,
+        )
         if made not in machines:
             machines.append(made)
         cells.append(place | _cell(record) | {"machine": machines.index(made)})

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from benchmark.execution.environments import Environment
 from benchmark.spec.suite import Limits
 
 Chunks = Callable[[str, int], Path]
@@ -36,8 +37,8 @@ class Executor(Protocol):
 
     isolation: str
 
-    def start(self, chunks: Chunks, log: Path, limits: Limits) -> Worker:
-        """A fresh worker; what the method prints goes to `log`."""
+    def start(self, chunks: Chunks, log: Path, limits: Limits, environment: Environment | None = None) -> Worker:
+        """A fresh worker, in an environment of its own or in the harness's; what the method prints goes to `log`."""
         ...
 
     def close(self) -> None:

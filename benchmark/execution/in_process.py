@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmark.execution.contract import Chunks, MethodError, Reply
+from benchmark.execution.environments import Environment
 from benchmark.spec.suite import Limits
 from benchmark.worker.session import Session
 
@@ -55,8 +56,11 @@ class InProcess:
 
     isolation = "none"
 
-    def start(self, chunks: Chunks, log: Path, limits: Limits) -> InProcessWorker:
-        """A session of its own; what runs in this process has its limits, and no others."""
+    def start(
+        self, chunks: Chunks, log: Path, limits: Limits, environment: Environment | None = None
+    ) -> InProcessWorker:
+        """A session of its own; what runs in this process has its limits, its environment, and no others."""
+        assert environment is None, "this process has an environment already"
         return InProcessWorker(chunks)
 
     def close(self) -> None:

@@ -20,12 +20,13 @@ import psutil
 from torch import Tensor
 
 from benchmark.execution.contract import Chunks, MethodError, Reply
+from benchmark.execution.environments import ROOT, Environment
 from benchmark.spec.suite import Limits
 from benchmark.worker import frames
 
 LIVENESS_SECONDS = 1.0
 PASSED_ON = (
-    "PATH", "PYTHONPATH", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "PATH", "PYTHONPATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
     "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS",
     "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
     "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA",
@@ -60,7 +61,7 @@ class ForkedWorker:
                     raise MethodError(f"worker asked for chunk {number!r} of stream {stream!r}")
                 self._send({"op": "path", "path": str(self._chunks(stream, number))})
             elif reply.get("op") == "error":
-                raise MethodError(f"{reply.get('type')}: {reply.get('message')}")
+                raise MethodError(f"{reply.get('type')}: {reply.get('message')} ({reply.get('where')})")
             else:
                 return reply, found
 
@@ -115,33 +116,55 @@ class ForkedWorker:
         return f"worker {how} during {header['op']}: its output is in {self._log}"
 
 
-class ForkServer:
-    """Executor with one server process per method environment.
-
-    The server imports torch while the harness goes on. Of the environment workers see `PASSED_ON`, and a home of their
-    own, for the caches of libraries. Its threads wait passively: harness and worker take turns, and
-    threads that spin while the other side works would take its cores.
-    """
+class ForkServers:
+    """Executor with a server for each environment that methods run in; the harness's own is there from the start."""
 
     isolation = "process"
 
-    def __init__(self, python: str = sys.executable) -> None:
-        self._python = python
+    def __init__(self) -> None:
+        self._servers: dict[str | None, ForkServer] = {None: ForkServer()}
+
+    def start(self, chunks: Chunks, log: Path, limits: Limits, environment: Environment | None = None) -> ForkedWorker:
+        """A fresh worker of the environment's server."""
+        name = environment.python if environment else None
+        if name not in self._servers:
+            self._servers[name] = ForkServer(environment)
+        return self._servers[name].start(chunks, log, limits)
+
+    def close(self) -> None:
+        for server in self._servers.values():
+            server.close()
+
+
+class ForkServer:
+    """The server process of one environment, and the workers that it forked.
+
+    The server imports torch while the harness goes on. Of the environment's variables workers see `PASSED_ON`, and a
+    home of their own, for temporary files and the caches of libraries. Its threads wait passively: harness and worker
+    take turns, and threads that spin while the other side works would take its cores.
+    """
+
+    def __init__(self, environment: Environment | None = None) -> None:
+        self._environment = environment
         self._home = tempfile.TemporaryDirectory(prefix="nullgap-home-")
         self._launch()
 
     def _launch(self) -> None:
         self._ended: dict[int, int | None] = {}
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        environment = self._environment
+        if environment is not None:
+            passed["PYTHONPATH"] = environment.path
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [self._python, "-m", "benchmark.worker", str(theirs.fileno())],
+                [environment.python if environment else sys.executable, "-m", "benchmark.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                cwd=Path(__file__).parents[2],
-                env={"OMP_WAIT_POLICY": "PASSIVE", **passed, "HOME": self._home.name, "PYTHONUNBUFFERED": "1"},
+                cwd=environment.path if environment else ROOT,
+                env={"OMP_WAIT_POLICY": "PASSIVE", **passed, "PYTHONUNBUFFERED": "1"}
+                | dict.fromkeys(("HOME", "TMPDIR"), self._home.name),
             )
 
     def start(self, chunks: Chunks, log: Path, limits: Limits) -> ForkedWorker:

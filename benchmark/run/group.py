@@ -136,6 +136,7 @@ def _as_far_as_it_can_be_extended(context: Context, item: Planned) -> Planned:
     if record is None or (
         context.store.featurizer(item.known_ids.fit).is_dir()
         and record.versions == provenance.versions()
+        and record.environment == provenance.environment(context.plan.run_of(item.cell))
         and record.hardware == provenance.hardware(context.plan.subject.device)
     ):
         return item
@@ -248,7 +249,7 @@ def _failed(context: Context, item: Planned, error: Exception) -> Record:
 
 def _open(context: Context, shared: SharedData, run: MethodRun, name: str) -> Worker:
     log = context.store.root / "logs" / f"{name}.log"
-    worker = context.executor.start(shared.trusted.chunk, log, context.plan.suite.limits)
+    worker = context.executor.start(shared.trusted.chunk, log, context.plan.suite.limits, run.environment)
     worker.call(opening(run, context.plan.subject.device, context.plan.suite.threads))
     return worker
 

@@ -19,9 +19,11 @@ from benchmark import registry
 from benchmark.data import blocks as token_blocks
 from benchmark.data.blocks import Blocks
 from benchmark.errors import BadInput
+from benchmark.execution import environments
 from benchmark.execution.contract import Executor, MethodError
+from benchmark.execution.environments import Environment
 from benchmark.execution.in_process import InProcess
-from benchmark.execution.local import ForkServer
+from benchmark.execution.local import ForkServers
 from benchmark.models.mini import builtin
 from benchmark.records import Record
 from benchmark.reporting import Reporter, Silent
@@ -34,7 +36,7 @@ from benchmark.spec.suite import Suite
 from benchmark.store import Store
 from benchmark.tracks.contract import Track, track_class
 
-ISOLATION: dict[str, Callable[[], Executor]] = {"process": ForkServer, "none": InProcess}
+ISOLATION: dict[str, Callable[[], Executor]] = {"process": ForkServers, "none": InProcess}
 
 
 class Outcome(NamedTuple):
@@ -78,6 +80,7 @@ def run(
     """
     store.check()
     with store.locked(), closing(ISOLATION[isolation]()) as executor:
+        runs = [one._replace(environment=_environment(one, executor, store, reporter)) for one in runs]
         planned = _restamped(plan.make(suite, runs, store, download=True), store)
         joint = frozenset(one.method.name for one in runs if _check_settings(planned, one, executor, store))
         work = Work(planned, joint, store.root, isolation, replay)
@@ -234,10 +237,18 @@ def _join(context: Context) -> None:
         store.put_joins(suite.name, method, computed)
 
 
+def _environment(one: MethodRun, executor: Executor, store: Store, reporter: Reporter) -> Environment | None:
+    name, requirements = one.method.name, one.method.requirements
+    if requirements and executor.isolation == InProcess.isolation:
+        raise BadInput(f"{name} has a requirements.txt, and so runs in a process of its own: leave --isolation out")
+    return environments.prepare(name, requirements, store.root / "environments", reporter.say)
+
+
 def _check_settings(planned: Plan, one: MethodRun, executor: Executor, store: Store) -> bool:
     """Let the method refuse its settings before any compute; returns whether it trains several at once."""
     suite, subject = planned.suite, planned.subject
-    with closing(executor.start(_no_chunks, store.root / "logs" / "check.log", suite.limits)) as worker:
+    log = store.root / "logs" / "check.log"
+    with closing(executor.start(_no_chunks, log, suite.limits, one.environment)) as worker:
         try:
             reply, _ = worker.call(opening(one, torch.device("cpu"), suite.threads))
             for row in one.rows:

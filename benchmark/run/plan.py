@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from benchmark import keyed
 from benchmark.data import blocks, corpus
 from benchmark.errors import BadInput
+from benchmark.execution.environments import Environment
 from benchmark.judges import open as judges
 from benchmark.models import nulls, subjects
 from benchmark.models.subjects import ResolvedSubject
@@ -21,10 +22,11 @@ from benchmark.tracks.contract import Track, track_class
 
 
 class MethodRun(NamedTuple):
-    """A method of the run, and the settings it is run with."""
+    """A method of the run, the settings it is run with, and the environment that it runs in where it has its own."""
 
     method: Method
     rows: list[RunSettings]
+    environment: Environment | None = None
 
     @property
     def track(self) -> type[Track]:

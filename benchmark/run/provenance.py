@@ -18,7 +18,7 @@ import transformers
 
 from benchmark.metrics import family, value
 from benchmark.records import MetricValue, Record, Where
-from benchmark.run.plan import Plan, Planned, content, settings_hash
+from benchmark.run.plan import MethodRun, Plan, Planned, content, settings_hash
 from benchmark.tracks.contract import Scored, Values
 
 
@@ -50,6 +50,7 @@ def record(
             **{f"data_{split}": value for split, value in plan.data.items()},
         },
         versions=versions(),
+        environment=environment(plan.run_of(item.cell)),
         hardware=hardware(subject.device),
         cost=dict(cost),
         isolation=isolation,
@@ -121,6 +122,11 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "scipy": scipy.__version__,
     }
+
+
+def environment(run: MethodRun) -> dict[str, str]:
+    """What was installed for a method alone, by version."""
+    return dict(run.environment.pinned) if run.environment else {}
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 HOMES = (ROOT / "baselines", ROOT / "submissions")
 PROSE = {"README.md", "expected.json", "method.toml"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-IMPORTED = re.compile(r"^\s*(?:from|import)\s+baselines\.(\w+)", re.MULTILINE)
+REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._,\s-]+\])?==[A-Za-z0-9.!+_-]+(\s*;.*)?")
+IMPORTED = re.compile(r"^\s*(?:from|import)\s+(baselines|benchmark\.adapters)\.(\w+)", re.MULTILINE)
+ADAPTERS, ADAPTED = ROOT / "benchmark" / "adapters", "adapters."
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a table"}
 
 
@@ -34,7 +36,10 @@ class Manifest(Frozen):
     floor_for: Literal["all", "decoder"] = Field(
         "all", description="decoder: where it learns nothing is what it writes, and it is no floor for metrics of codes"
     )
-    uses: tuple[str, ...] = Field((), description="baselines whose code this one imports: hashed with its own")
+    uses: tuple[str, ...] = Field(
+        (), description="what its code imports of ours, hashed with its own: baselines, and adapters.NAME"
+    )
+    linear: bool = Field(True, description="decode is linear in the codes; false: metrics of directions are undefined")
     settings: dict[str, Any] = Field(default_factory=dict, description="constructor's keyword arguments")
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="named changes to the settings")
 
@@ -53,6 +58,7 @@ class Method(NamedTuple):
     folder: Path
     manifest: Manifest
     code_hash: str
+    requirements: tuple[str, ...] = ()
 
 
 class RunSettings(NamedTuple):
@@ -95,8 +101,9 @@ def load(name: str, homes: tuple[Path, ...] = HOMES) -> Method:
         raise BadInput(
             f"{file}: floor = true is for baselines/ alone: what a claim must lead is not a submission's to say"
         )
-    code = [_code_hash(folder), *(_code_hash(used) for used in _used(file, manifest))]
-    return Method(folder.name, folder, manifest, keyed.short(*code, manifest.entry, manifest.scope))
+    code = [_code_hash(folder), *(_code_hash(used) for used in _used(file, manifest)), *_adapters(manifest)]
+    hashed = keyed.short(*code, manifest.entry, manifest.scope)
+    return Method(folder.name, folder, manifest, hashed, _requirements(folder / "requirements.txt"))
 
 
 def floors() -> dict[str, Literal["all", "decoder"]]:
@@ -197,14 +204,34 @@ def _check_types(where: str, defaults: Mapping[str, Any], changes: Mapping[str, 
 
 def _used(file: Path, manifest: Manifest) -> list[Path]:
     """Folders of the baselines that a method imports: a change of theirs makes another method of it."""
+    adapters = [ADAPTED + path.stem for path in sorted(ADAPTERS.glob("[!_]*.py"))]
     for name in manifest.uses:
-        if name not in names(HOMES[:1]):
-            raise BadInput(f"{file}: uses: {unknown('baseline', name, names(HOMES[:1]))}")
+        if name not in (*names(HOMES[:1]), *adapters):
+            raise BadInput(f"{file}: uses: {unknown('baseline or adapter', name, [*names(HOMES[:1]), *adapters])}")
     for source in file.parent.rglob("*.py"):
-        for name in IMPORTED.findall(source.read_text(encoding="utf-8", errors="replace")):
-            if name not in (*manifest.uses, file.parent.name):
-                raise BadInput(f'{source} imports baselines.{name}: write uses = ["{name}"] into {file.name}')
-    return [HOMES[0] / name for name in manifest.uses]
+        for home, name in IMPORTED.findall(source.read_text(encoding="utf-8", errors="replace")):
+            used = name if home == "baselines" else ADAPTED + name
+            if used not in (*manifest.uses, file.parent.name):
+                raise BadInput(f'{source} imports {home}.{name}: write uses = ["{used}"] into {file.name}')
+    return [HOMES[0] / name for name in manifest.uses if not name.startswith(ADAPTED)]
+
+
+def _adapters(manifest: Manifest) -> list[str]:
+    """Hashes of the adapters that a method imports, each with what it imports in turn."""
+    shared = ADAPTERS / "codes.py"
+    named = [ADAPTERS / f"{name.removeprefix(ADAPTED)}.py" for name in manifest.uses if name.startswith(ADAPTED)]
+    return [keyed.files_digest([file, shared], ADAPTERS) for file in named]
+
+
+def _requirements(file: Path) -> tuple[str, ...]:
+    """What a method needs installed, a pinned version each: numbers that others can make again need no less."""
+    if not file.is_file():
+        return ()
+    lines = [line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
+    for line in filter(None, lines):
+        if not REQUIREMENT.fullmatch(line):
+            raise BadInput(f"{file}: {line!r} is not name==version: pin a release of the registry, without options")
+    return tuple(filter(None, lines))
 
 
 def _code_hash(folder: Path) -> str:

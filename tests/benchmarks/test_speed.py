@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from baselines.topk_sae.gradients import objective
 from benchmark.execution.contract import Executor
 from benchmark.execution.in_process import InProcess
-from benchmark.execution.local import ForkServer
+from benchmark.execution.local import ForkServers
 from benchmark.spec.method import ROOT
 from benchmark.spec.suite import Limits
 from benchmark.tracks.features import remote as featurizers
@@ -44,7 +44,7 @@ def test_cost_of_a_cell_over_in_process(benchmark: BenchmarkFixture, tmp_path: P
     for number in range(N_TOKENS // CHUNK):
         values = torch.randn(CHUNK, D_MODEL, generator=generator)
         (tmp_path / f"{number}.bin").write_bytes(values.numpy().tobytes())
-    forked, inside = ForkServer(), InProcess()
+    forked, inside = ForkServers(), InProcess()
     cell(forked, tmp_path), cell(inside, tmp_path)
     pairs = [(cell(forked, tmp_path), cell(inside, tmp_path)) for _ in range(5)]
     benchmark.pedantic(cell, args=(forked, tmp_path), rounds=3)

@@ -18,7 +18,7 @@ import torch
 from benchmark.api import Latents
 from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.in_process import InProcess
-from benchmark.execution.local import ForkedWorker, ForkServer
+from benchmark.execution.local import ForkedWorker, ForkServer, ForkServers
 from benchmark.spec.suite import Limits
 from benchmark.tracks.features import remote as featurizers
 from benchmark.tracks.features.remote import Job, validated
@@ -91,7 +91,7 @@ def chunks(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=[ForkServer, InProcess])
+@pytest.fixture(params=[ForkServers, InProcess])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     made = request.param()
     yield made
@@ -108,7 +108,7 @@ def server() -> Iterator[ForkServer]:
 SESSION = {"session": FeaturesTrack.session}
 
 
-def start(executor: Executor, method: Path, limits: Limits = LIMITS) -> Worker:
+def start(executor: Executor | ForkServer, method: Path, limits: Limits = LIMITS) -> Worker:
     worker = executor.start(lambda stream, number: method / f"{number}.bin", method / "worker.log", limits)
     worker.call({"op": "open", "folder": str(method), "entry": "Method", "device": "cpu", "threads": 1} | SESSION)
     return worker

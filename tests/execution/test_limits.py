@@ -16,7 +16,7 @@ from benchmark.api import Latents
 from benchmark.execution import local
 from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.in_process import InProcess
-from benchmark.execution.local import ForkedWorker, ForkServer
+from benchmark.execution.local import ForkedWorker, ForkServers
 from benchmark.forward.activations import NotFinite
 from benchmark.spec.suite import Limits
 from benchmark.tracks.features import remote as featurizers
@@ -101,7 +101,7 @@ OVER: dict[str, tuple[str, dict[str, float], str]] = {
 @pytest.mark.parametrize("case", OVER)
 def test_a_method_over_its_limits_is_stopped_and_named(tmp_path: Path, case: str) -> None:
     body, limits, word = OVER[case]
-    with closing(ForkServer()) as server:
+    with closing(ForkServers()) as server:
         worker = opened(server, written(tmp_path, body), **limits)
         assert isinstance(worker, ForkedWorker)
         started = time.monotonic()
@@ -117,7 +117,7 @@ def test_a_method_over_its_limits_is_stopped_and_named(tmp_path: Path, case: str
 
 def test_what_earlier_runs_printed_is_not_counted(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("x" * (1 << 20))
-    with closing(ForkServer()) as server:
+    with closing(ForkServers()) as server:
         worker = opened(server, written(tmp_path, "def work(self):\n    time.sleep(3)"), output_mib=0.5)
         fitted(worker)
         worker.close()
@@ -139,7 +139,7 @@ def work(self):
         raise NotFinite("layers.3")
 
     reading = written(tmp_path / "reading", "def fit(self, activations, *, seed):\n    next(activations.batches(4))")
-    for made in (ForkServer(), InProcess()):
+    for made in (ForkServers(), InProcess()):
         with closing(made):
             worker = made.start(not_finite, tmp_path / "log", Limits())
             worker.call(
@@ -156,15 +156,21 @@ def test_a_worker_sees_a_fixed_list_of_the_environment(tmp_path: Path, monkeypat
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
     monkeypatch.setenv("HF_TOKEN", "secret-token")
     body = "def encode(self, x):\n    raise RuntimeError(repr(dict(os.environ)))"
-    with closing(ForkServer()) as server:
+    with closing(ForkServers()) as server:
         worker = opened(server, written(tmp_path, body))
         with pytest.raises(MethodError) as caught:
             fitted(worker).encode(torch.ones(3, D_MODEL))
         worker.close()
     said = str(caught.value)
     assert "secret" not in said
-    names = set(eval(said.partition(": ")[2]))  # what the method said is a dictionary's repr
-    own = {"HOME", "PYTHONUNBUFFERED", "KMP_DUPLICATE_LIB_OK", "TORCHINDUCTOR_CACHE_DIR"}  # ours, and what torch sets
+    names = set(eval(said.partition(": ")[2].rpartition(" (")[0]))  # what the method said is a dictionary's repr
+    own = {
+        "HOME",
+        "TMPDIR",
+        "PYTHONUNBUFFERED",
+        "KMP_DUPLICATE_LIB_OK",
+        "TORCHINDUCTOR_CACHE_DIR",
+    }  # ours, and what torch sets
     assert names <= {*local.PASSED_ON, *own}
 
 
@@ -186,7 +192,7 @@ def encode(self, x):
 def test_without_isolation_a_method_gives_the_same_numbers(tmp_path: Path, body: str) -> None:
     x = torch.randn(20_000, D_MODEL, generator=torch.Generator().manual_seed(0))
     before, found = x.clone(), []
-    for executor in (ForkServer(), InProcess()):
+    for executor in (ForkServers(), InProcess()):
         with closing(executor):
             worker = opened(executor, written(tmp_path, body))
             found.append(fitted(worker).encode(x))

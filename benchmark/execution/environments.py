@@ -1,0 +1,101 @@
+"""A method's own requirements: an environment beside the harness's, made once with pip and known by its content.
+
+It sees the packages of the harness, so that torch is there once, and what it installs itself goes before them. Of the
+harness's own code it sees the api and the worker, and what methods may build on: adapters and baselines.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock
+
+from benchmark import keyed
+from benchmark.errors import BadInput
+
+ROOT = Path(__file__).parents[2]
+PINNED = "pinned.json"
+SEEN = ("benchmark/__init__.py", "benchmark/adapters", "benchmark/api", "benchmark/worker", "baselines")
+"""All that a worker with an environment of its own finds of ours."""
+LISTING = """
+import importlib.metadata, json, sysconfig
+own = importlib.metadata.distributions(path=[sysconfig.get_paths()["purelib"]])
+print(json.dumps({found.metadata["Name"]: found.version for found in own}))
+"""
+
+
+class Environment(NamedTuple):
+    """Where a worker runs: its interpreter, the folder that holds what it sees of ours, and what was installed."""
+
+    python: str
+    path: str
+    pinned: dict[str, str]
+
+
+def prepare(
+    method: str, requirements: Sequence[str], folder: Path, say: Callable[[str], None] = lambda text: None
+) -> Environment | None:
+    """The environment of these requirements (`name==version`, each), made now unless it is there; None for none.
+
+    What is installed is trusted as much as the registry is: a package without a wheel runs its own set-up.
+
+    Raises:
+        BadInput: the installation failed.
+    """
+    if not requirements:
+        return None
+    folder = folder.resolve() / keyed.short("environment", sorted(requirements), platform.python_version(), _shared())
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / PINNED).is_file():
+            say(f"installing what {method} requires ({', '.join(requirements)}): once, minutes")
+            _make(method, requirements, folder)
+    pinned = json.loads((folder / PINNED).read_text(encoding="utf-8"))
+    return Environment(str(folder / "bin" / "python"), str(folder / "ours"), pinned)
+
+
+def _make(method: str, requirements: Sequence[str], folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    _told(method, folder, [sys.executable, "-m", "venv", "--without-pip", str(folder)])
+    python = str(folder / "bin" / "python")
+    home = _told(method, folder, [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]).strip()
+    # Packages that are found this way stay where they are: pip takes them as installed, and does not touch them.
+    (Path(home) / "harness.pth").write_text("".join(f"{place}\n" for place in _places()), encoding="utf-8")
+    install = ["-m", "pip", "--python", python, "install", "--quiet", "--prefer-binary", *requirements]
+    _told(method, folder, [sys.executable, *install])
+    for seen in SEEN:
+        link = folder / "ours" / seen
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(ROOT / seen)
+    pinned = json.loads(_told(method, folder, [python, "-c", LISTING]))
+    (folder / PINNED).write_text(json.dumps(dict(sorted(pinned.items())), indent=1) + "\n", encoding="utf-8")
+
+
+def _told(method: str, folder: Path, command: list[str]) -> str:
+    """What a step of the installation prints; one that fails says so in a sentence and leaves nothing behind."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(folder, ignore_errors=True)
+        lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()[-1:]
+        why = " ".join(line.replace("ERROR:", "").strip() for line in lines[-3:]) or f"exit status {done.returncode}"
+        raise BadInput(f"what {method} requires could not be installed, mend its requirements.txt: {why}")
+    return done.stdout
+
+
+def _places() -> list[str]:
+    """Where the harness's packages lie."""
+    return [place for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]
+
+
+def _shared() -> list[tuple[str, str]]:
+    """What the harness's packages are: another set makes another environment."""
+    found = importlib.metadata.distributions(path=_places())
+    return sorted({(one.metadata["Name"].lower(), one.version) for one in found})
