@@ -11,7 +11,7 @@ PYTHON ?=
 GUARD := .guard
 
 # What the user says reaches commands as text: neither make nor the shell reads it.
-SAID := METHOD SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE
+SAID := METHOD NAME TRACK SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE
 $(foreach name,$(SAID),$(eval override $(name) := $$(value $(name))))
 export $(SAID)
 
@@ -30,13 +30,15 @@ else
 endif
 BASE_PYTHON := $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 
-.PHONY: help bench plan test publish leaderboard benchmark benchmark-compare validate-statistics
+.PHONY: help bench new check plan test publish leaderboard benchmark benchmark-compare validate-statistics
 
 help:
 	@echo "make bench METHOD=topk_sae [SUITE=mini] [PRESET=...]   fit and score a method, print its verdict (mini: five minutes)"
 	@echo "  METHOD=\"topk_sae mine path/to/other\", METHOD=all     several methods share every forward pass; ALL=1: print everything"
 	@echo "  METHOD=floors                                         methods that learn nothing, which a claim must lead"
 	@echo "  JUDGE=local-chat-completions:model=...,base_url=...   any model of lm-eval's registry as judge; REPLAY=1: from transcripts"
+	@echo "make new NAME=mine [TRACK=features]                 submissions/mine/ from a template: it runs as it stands"
+	@echo "make check METHOD=mine                              does it keep the contract? a minute, no network"
 	@echo "make plan METHOD=topk_sae [SUITE=mini]                 cells of a run, and which are done"
 	@echo "make test                                           lint, types, tests, smoke bench, its numbers against the expected ones"
 	@echo "make publish METHOD=topk_sae [SUITE=...]            your whole rows to leaderboard/results/, four files each"
@@ -47,6 +49,12 @@ help:
 
 bench: $(SETUP)
 	@$(PY) -m benchmark run "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(ISOLATION),--isolation "$$ISOLATION") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE") $(if $(REPLAY),--replay) $(if $(ALL),--all)
+
+new: $(SETUP)
+	@$(PY) -m benchmark new "$$NAME" $(if $(TRACK),--track "$$TRACK")
+
+check: $(SETUP)
+	@$(PY) -m benchmark check "$$METHOD" --runs "$$RUNS"
 
 plan: $(SETUP)
 	@$(PY) -m benchmark plan "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE")

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from benchmark import registry, terminal
-from benchmark.checks import guard, verify
+from benchmark.checks import conformance, guard, verify
 from benchmark.errors import BadInput, unknown
 from benchmark.judges import open as judges
 from benchmark.metrics import family
@@ -22,6 +22,7 @@ from benchmark.run import pipeline, plan
 from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
+from benchmark.spec import template
 from benchmark.store import Store
 from leaderboard import board, compare, latents
 
@@ -121,6 +122,35 @@ def show_plan(
         console.print(
             f"{len(made.cells)} cells, {len(made.cells) - len(made.pending)} done{plan.eta(made, side_by_side)}"
         )
+
+
+@app.command("new")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Names the folder, the method and its results.", show_default=False)],
+    track: Annotated[str, typer.Option(help="Which contract it keeps.")] = "features",
+) -> None:
+    """Make submissions/NAME/ from the template of a track: it runs as it stands."""
+    with clean_errors():
+        folder = template.make(name, track)
+        console.print(f"{terminal.said(str(folder))}: fill in method.py, then `make check METHOD={name}`")
+
+
+@app.command("check")
+def check_method(method: MethodNames, runs: Runs = Path("runs")) -> None:
+    """Ask of methods what the contract of their track says: about a minute, no network, one line per question."""
+    with clean_errors():
+        store = Store(runs)
+        store.check()
+        refused = 0
+        for one in methods.chosen(method):
+            with reporter(console) as report:
+                for finding in conformance.check(one, store, report):
+                    report.say(terminal.finding(finding))
+                    refused += finding.refused
+        if refused:
+            console.print(f"{refused} refused: mend these before `make bench`", style="red")
+            raise typer.Exit(1)
+        console.print("nothing refused: `make bench` comes next")
 
 
 @app.command("list")
@@ -320,8 +350,7 @@ def _chosen(said: list[str], suite: str, preset: str | None, judge: str | None) 
     if judge and judge != chosen.judge:
         named = judges.public(judge)
         runs = [
-            MethodRun(method, [row._replace(label=f"{row.label}, judge {named}") for row in rows])
-            for method, rows in runs
+            one._replace(rows=[row._replace(label=f"{row.label}, judge {named}") for row in one.rows]) for one in runs
         ]
         chosen = chosen.model_copy(update={"judge": judge})
     return chosen, runs

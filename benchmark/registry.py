@@ -21,6 +21,9 @@ CONTROL = "noise-embeddings"
 
 TRACKS = {"features": "benchmark.tracks.features.track:FeaturesTrack"}
 
+CONFORMANCE = {"features": "benchmark.checks.featurizers:questions"}
+"""What `make check` asks of methods of a track."""
+
 SCORERS = {
     "fuzzing@paper": "benchmark.autointerp.items:paper",
     "fuzzing@1": "benchmark.autointerp.items:fuzzing",

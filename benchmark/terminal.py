@@ -14,6 +14,7 @@ from rich.text import Text
 
 from benchmark import registry
 from benchmark.checks import guard
+from benchmark.checks.conformance import Finding
 from benchmark.metrics import family
 from benchmark.records import Record
 from benchmark.reporting import plain
@@ -52,6 +53,11 @@ def drift(checked: guard.GuardReport, method: str) -> None:
         )
     console.print(table)
     console.print(f"{len(checked.moved)} of {checked.compared} values moved", style="red")
+
+
+def finding(found: Finding) -> str:
+    """One line: passed, or refused with the offence and the remedy."""
+    return f"{'refused' if found.refused else 'passed '}  {found.asked}{f': {found.said}' if found.said else ''}"
 
 
 def judge_summary(counts: dict[str, float]) -> str:

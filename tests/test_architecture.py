@@ -16,7 +16,7 @@ OURS = ("benchmark", "baselines", "leaderboard")
 
 FLOORS = (
     {"api", "errors", "keyed", "registry", "reporting", "records", "stats"},
-    {"baselines", "judges", "metrics", "store", "worker"},
+    {"adapters", "baselines", "judges", "metrics", "store", "worker"},
     {"autointerp", "spec"},
     {"data", "execution", "models"},
     {"forward"},
@@ -28,9 +28,9 @@ FLOORS = (
 )
 """Rooms from the bottom up: a module imports from its own room and from floors below, and from no other."""
 ONLY = {
-    "api": set(), "stats": set(), "records": set(), "worker": {"api"}, "baselines": {"api"},
+    "api": set(), "stats": set(), "records": set(), "worker": {"api"}, "adapters": {"api"}, "baselines": {"api"},
     "metrics": {"keyed", "registry"}, "store": {"errors", "records"}, "judges": {"errors", "keyed", "registry"},
-    "autointerp": {"judges", "metrics", "registry"}, "execution": {"spec", "worker"},
+    "autointerp": {"judges", "metrics", "registry"}, "execution": {"errors", "keyed", "spec", "worker"},
 }  # fmt: skip
 """Rooms that see less than the floor would let them."""
 WITHIN = {"tracks.features": "tracks.contract", "data.blocks": "data.world"}

@@ -13,6 +13,7 @@ from benchmark.api.features import (
     Latents,
     ModelFeatureMethod,
     Persistent,
+    Wrapped,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "Latents",
     "ModelFeatureMethod",
     "Persistent",
+    "Wrapped",
 ]

@@ -124,3 +124,16 @@ class Persistent(Protocol):
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         ...
+
+
+@runtime_checkable
+class Wrapped(Protocol):
+    """Optional, for a library's own object inside a featurizer: what the library makes of activations, which
+    `make check` holds `encode` and `decode` against.
+    """
+
+    def original(
+        self, x: Float[Tensor, "token d_model"]
+    ) -> tuple[Float[Tensor, "token n_latents"], Float[Tensor, "token d_model"]]:
+        """Dense codes and the reconstruction, by the library's forward."""
+        ...

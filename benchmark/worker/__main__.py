@@ -99,7 +99,9 @@ def run(channel: socket.socket) -> None:
             return
         except Exception as error:
             traceback.print_exc()
-            frames.send(channel, {"op": "error", "type": type(error).__name__, "message": str(error)})
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(last.filename).name}, line {last.lineno}"
+            frames.send(channel, {"op": "error", "type": type(error).__name__, "message": str(error), "where": where})
         else:
             frames.send(channel, {"op": "done", **answer}, found)
 

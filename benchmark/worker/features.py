@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.api import Decoder, FitJob, Latents, Persistent
+from benchmark.api import Decoder, FitJob, Latents, Persistent, Wrapped
 from benchmark.worker.session import Fetch, Reply, peak_bytes, seed_everything
 from benchmark.worker.stream import ChunkedStream
 
@@ -62,6 +62,12 @@ class FeaturesSession:
         latents = Latents(tensors["values"].to(self._device), tensors["indices"].to(self._device))
         return {}, {"x": self._featurizers[header["index"]].decode(latents).detach().cpu()}
 
+    @torch.no_grad()
+    def on_original(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        """What the library inside a featurizer makes of activations."""
+        codes, x = self._featurizers[header["index"]].original(tensors["x"].to(self._device))
+        return {}, {"codes": codes.detach().cpu(), "x": x.detach().cpu()}
+
     def _stream(self, spec: dict[str, Any]) -> ChunkedStream:
         return ChunkedStream(spec, lambda number: self._fetch(spec["id"], number), self._device)
 
@@ -69,6 +75,7 @@ class FeaturesSession:
         return {
             "n_latents": [int(featurizer.n_latents) for featurizer in self._featurizers],
             "decodes": [isinstance(featurizer, Decoder) for featurizer in self._featurizers],
+            "wrapped": all(isinstance(featurizer, Wrapped) for featurizer in self._featurizers),
             "persistent": all(isinstance(featurizer, Persistent) for featurizer in self._featurizers),
             "peak_bytes": peak_bytes(),
         }

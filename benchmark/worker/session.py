@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from benchmark.api import Checked, JointFeatureMethod
+from benchmark.worker.watch import Watch
 
 Fetch = Callable[[str, int], Path]
 Reply = tuple[dict[str, Any], dict[str, Tensor]]
@@ -36,11 +37,12 @@ class Session:
         self._fetch = fetch
         self._class: Any = None
         self._answers: Answers | None = None
+        self._watch: Watch | None = None
 
     def handle(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
         """Answer one request; what the method raises comes through."""
         op = header["op"]
-        own = self._answers if op not in ("open", "check") else self
+        own = self._answers if op not in ("open", "check", "watch", "written") else self
         reply: Reply = getattr(own, f"on_{op}")(header, tensors)
         return reply
 
@@ -62,6 +64,16 @@ class Session:
         if isinstance(method, Checked):
             method.check(header["d_model"])
         return {}, {}
+
+    def on_watch(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        """From now on, note what is written outside these folders and the temporary one."""
+        self._watch = Watch()
+        self._watch.allowed += [Path(folder) for folder in header["allowed"]]
+        return {}, {}
+
+    def on_written(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        """What was noted."""
+        return {"written": list(self._watch.written) if self._watch else []}, {}
 
 
 def load_class(folder: Path, entry: str) -> Any:
