@@ -1,0 +1,7 @@
+"""sparsify's TopK SAE."""
+
+from benchmark.adapters.sparsify import SparsifyMethod
+
+
+class SparsifyTopK(SparsifyMethod):
+    pass

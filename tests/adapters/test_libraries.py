@@ -1,0 +1,60 @@
+"""Wrapped libraries, in their own environments: trained by their trainers, and the same as what the library makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmark.checks import featurizers
+from benchmark.execution import environments
+from benchmark.run.plan import MethodRun
+from benchmark.spec import method as methods
+from benchmark.spec.method import RunSettings
+from benchmark.store import Store
+from tests.conftest import Silent
+
+WRAPPED = sorted(name for name in methods.names(methods.HOMES[1:]) if methods.load(name).requirements)
+ASKED = ("ids in range", "any batch", "wraps", "save and load", "more latents than tokens")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Environments of this module: libraries come from the package registry."""
+    return tmp_path_factory.mktemp("environments")
+
+
+def test_the_libraries_stand_in_submissions() -> None:
+    assert {"saelens_topk", "sparsify_topk", "dictionary_learning_batch_topk"} <= set(WRAPPED)
+    for name in WRAPPED:
+        assert len((methods.load(name).folder / "method.py").read_text().splitlines()) <= 30
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_wrapped_library_answers_as_the_library_does(
+    name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(featurizers, "subject", lambda store, reporter: featurizers.made_up(32, 8_192))
+    method = methods.load(name)
+    few = {"expansion_factor": 4, "batch_size": 256}
+    environment = environments.prepare(name, method.requirements, home)
+    run = MethodRun(method, [RunSettings("small", method.manifest.settings | few)], environment)
+    asked = []
+    with featurizers.questions(run, Store(tmp_path), Silent()) as questions:
+        for said, ask in questions:
+            if any(word in said for word in ASKED):
+                ask()
+                asked.append(said)
+    assert len(asked) == len(ASKED)
+
+
+def test_a_scale_that_decode_cannot_know_is_refused(home: Path, tmp_path: Path) -> None:
+    """SAELens divides by each token's norm and keeps it for the next decode: codes alone do not say it."""
+    method = methods.load("saelens_topk")
+    environment = environments.prepare(method.name, method.requirements, home)
+    settings = method.manifest.settings | {"normalize_activations": "constant_norm_rescale"}
+    run = MethodRun(method, [RunSettings("scaled", settings)], environment)
+    bench = featurizers.Bench(run, tmp_path, featurizers.made_up(32, 2_048))
+    with pytest.raises(featurizers.MethodError, match="decode gets codes alone"):
+        bench.fit(bench.subject)
+    bench.close()
