@@ -24,7 +24,7 @@ from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
 from benchmark.spec import template
 from benchmark.store import Store
-from leaderboard import board, compare, latents
+from leaderboard import board, compare, frames, latents
 
 app = typer.Typer(
     name="nullgap",
@@ -298,6 +298,21 @@ def render(runs: Runs = Path("runs")) -> None:
         console.print(terminal.said(str(board.render_published())))
         if (runs / "records").is_dir():
             console.print(terminal.said(str(board.render_local(Store(runs))[2]["board"])))
+
+
+@app.command()
+def export(
+    suite: SuiteName = "standard",
+    out: Annotated[Path, typer.Option(help="Folder for the files, made where it is not there.")] = Path("tables"),
+    form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
+    runs: Annotated[
+        Path | None, typer.Option("--runs", help="Your own results beside the published ones.", show_default="none")
+    ] = None,
+) -> None:
+    """Write the results of a suite as tidy tables: scores, claims, latents (docs/notebook.md)."""
+    with clean_errors():
+        for path in frames.export(frames.load(suite, runs), out, form):
+            console.print(terminal.said(str(path)), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import pytest
 
 from benchmark.checks import featurizers
 from benchmark.execution import environments
+from benchmark.execution.contract import MethodError
 from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec.method import RunSettings
@@ -55,6 +56,6 @@ def test_a_scale_that_decode_cannot_know_is_refused(home: Path, tmp_path: Path) 
     settings = method.manifest.settings | {"normalize_activations": "constant_norm_rescale"}
     run = MethodRun(method, [RunSettings("scaled", settings)], environment)
     bench = featurizers.Bench(run, tmp_path, featurizers.made_up(32, 2_048))
-    with pytest.raises(featurizers.MethodError, match="decode gets codes alone"):
+    with pytest.raises(MethodError, match="decode gets codes alone"):
         bench.fit(bench.subject)
     bench.close()
