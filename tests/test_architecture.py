@@ -24,6 +24,7 @@ FLOORS = (
     {"run"},
     {"checks", "leaderboard", "studies"},
     {"terminal"},
+    {"commands"},
     {"__main__"},
 )
 """Rooms from the bottom up: a module imports from its own room and from floors below, and from no other."""

@@ -1,0 +1,122 @@
+"""Results: compared, shown, rendered, exported, published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from benchmark import terminal
+from benchmark.commands.shared import MethodName, RecordName, Runs, SuiteName, app, clean_errors, console
+from benchmark.errors import BadInput
+from benchmark.spec import method as methods
+from benchmark.store import Store
+from leaderboard import board, compare, frames, latents
+
+
+@app.command("compare")
+def show_comparison(
+    first: Annotated[str, typer.Argument(help="A method, or method:settings.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="What it is held against, or floors.", show_default=False)],
+    suite: SuiteName = "standard",
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print how much more of a gap to its worst null one method has than another, or than the floors, paired by
+    replicate.
+    """
+    with clean_errors():
+        known = board.known_floors()
+        if second == "floors":
+            terminal.leads(compare.leads(board.local(Store(runs), suite)[1], suite, first, known, board.shipped), first)
+            return
+        lines = compare.compare(board.local(Store(runs), suite)[1], suite, first, second, known, board.shipped)
+        table = Table(
+            "metric",
+            terminal.said(first),
+            terminal.said(second),
+            "difference",
+            "95 % interval",
+            "p (one-sided)",
+            "replicates",
+        )
+        for line in lines:
+            gap = line.difference
+            figures = (
+                (f"{gap.mean:+.4f}", f"[{gap.interval[0]:+.4f}, {gap.interval[1]:+.4f}]", f"{gap.p:.3g}") if gap else ()
+            )
+            table.add_row(
+                line.metric,
+                f"{line.first:+.4f}",
+                f"{line.second:+.4f}",
+                *(figures or ("n/a",) * 3),
+                str(line.replicates),
+            )
+        console.print(table)
+        console.print(
+            "gaps to each method's own worst null; p is not adjusted: only the headline is a confirmatory claim"
+        )
+
+
+@app.command()
+def show(
+    record: RecordName,
+    latent: Annotated[int | None, typer.Option(help="Number of a drawn latent; left out: all of them.")] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print the explanations of a record's latents, or one latent with its top contexts."""
+    with clean_errors():
+        cell = latents.find(record, runs, board.RESULTS)
+        if latent is None:
+            terminal.all_latents(cell, latents.table(cell))
+        else:
+            terminal.one_latent(cell, latents.one(cell, latent))
+
+
+@app.command()
+def render(runs: Runs = Path("runs")) -> None:
+    """Render the published board and, when there are own records, the local one."""
+    with clean_errors():
+        console.print(terminal.said(str(board.render_published())))
+        if (runs / "records").is_dir():
+            console.print(terminal.said(str(board.render_local(Store(runs))[2]["board"])))
+
+
+@app.command()
+def export(
+    suite: SuiteName = "standard",
+    out: Annotated[Path, typer.Option(help="Folder for the files, made where it is not there.")] = Path("tables"),
+    form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
+    runs: Annotated[
+        Path | None, typer.Option("--runs", help="Your own results beside the published ones.", show_default="none")
+    ] = None,
+) -> None:
+    """Write the results of a suite as tidy tables: scores, claims, latents (docs/notebook.md)."""
+    with clean_errors():
+        for path in frames.export(frames.load(suite, runs), out, form):
+            console.print(terminal.said(str(path)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def publish(
+    method: MethodName,
+    suite: Annotated[str | None, typer.Option("--suite", help="One suite's rows alone.", show_default="all")] = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Put your rows of a method into leaderboard/results/, four small files each, and render the board: what a pull
+    request carries. Only whole rows are taken, and of a suite that the repository has only as it has it.
+    """
+    with clean_errors():
+        name = methods.load(method).name
+        written = board.publish(Store(runs), name, suite)
+        if not written.files:
+            on = f" on suite {suite}" if suite else ""
+            raise BadInput(f"no records of {method}{on} in {runs}: run `make bench METHOD={method}` first")
+        console.print(f"{len(written.files)} files published, rendered {terminal.said(str(board.render_published()))}")
+        for path in written.details:
+            console.print(
+                f"explanations, contexts and curves are in {terminal.said(str(path))}: attach it to a release or to "
+                "a data set, under that name",
+                soft_wrap=True,
+            )
