@@ -11,7 +11,7 @@ PYTHON ?=
 GUARD := .guard
 
 # What the user says reaches commands as text: neither make nor the shell reads it.
-SAID := METHOD NAME TRACK SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE
+SAID := METHOD SAMPLE REVIEW FILES OUT NAME TRACK SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE
 $(foreach name,$(SAID),$(eval override $(name) := $$(value $(name))))
 export $(SAID)
 
@@ -30,7 +30,7 @@ else
 endif
 BASE_PYTHON := $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 
-.PHONY: help bench new check plan test publish leaderboard benchmark benchmark-compare validate-statistics
+.PHONY: help bench new check plan test review try comment verify verify-reviewed publish leaderboard benchmark benchmark-compare validate-statistics
 
 help:
 	@echo "make bench METHOD=topk_sae [SUITE=mini] [PRESET=...]   fit and score a method, print its verdict (mini: five minutes)"
@@ -42,6 +42,8 @@ help:
 	@echo "make plan METHOD=topk_sae [SUITE=mini]                 cells of a run, and which are done"
 	@echo "make test                                           lint, types, tests, smoke bench, its numbers against the expected ones"
 	@echo "make publish METHOD=topk_sae [SUITE=...]            your whole rows to leaderboard/results/, four files each"
+	@echo "make review BASE=origin/main                        may this branch be a pull request with a method? (what CI asks)"
+	@echo "make verify METHOD=mine SAMPLE=4 [SUITE=...]        compute some published cells again, drawn by a fresh key"
 	@echo "make leaderboard                                    render the boards"
 	@echo "make validate-statistics                            simulate what the statistic promises, minutes"
 	@echo "make benchmark                                      speed and memory, beside other libraries, long"
@@ -67,6 +69,24 @@ test: $(SETUP)
 	@rm -rf "$(GUARD)"
 	$(PY) -m benchmark run topk_sae --suite smoke --runs "$(GUARD)"
 	$(PY) -m benchmark guard topk_sae --runs "$(GUARD)"
+
+review: $(SETUP)
+	@$(PY) -m benchmark review --base "$$BASE" $(if $(OUT),--out "$$OUT")
+
+# What a review found: a method is checked and run on a small suite, or some of its cells are computed again.
+try: $(SETUP)
+	@method="$$($(PY) -m benchmark reviewed "$$REVIEW")" && if [ -n "$$method" ]; then \
+	  $(PY) -m benchmark check "$$method" --runs "$$RUNS" && $(PY) -m benchmark run "$$method" --suite smoke --runs "$$RUNS"; fi
+
+verify-reviewed: $(SETUP)
+	@method="$$($(PY) -m benchmark reviewed "$$REVIEW")" && if [ -n "$$method" ]; then \
+	  $(PY) -m benchmark verify "$$method" --sample "$${SAMPLE:-4}" --runs "$$RUNS"; else echo "no method to verify"; exit 1; fi
+
+comment: $(SETUP)
+	@$(PY) -m benchmark comment "$$REVIEW" $(if $(FILES),--files "$$FILES") $(if $(OUT),--out "$$OUT")
+
+verify: $(SETUP)
+	@$(PY) -m benchmark verify "$$METHOD" --sample "$${SAMPLE:-4}" $(if $(filter command environment,$(SUITE_FROM)),--suite "$$SUITE") --runs "$$RUNS" $(if $(MARK),--mark)
 
 publish: $(SETUP)
 	@$(PY) -m benchmark publish "$$METHOD" --runs "$$RUNS" $(if $(filter command,$(SUITE_FROM)),--suite "$$SUITE")

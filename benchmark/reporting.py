@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import transformers
 from rich.console import Console
@@ -26,6 +26,14 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"about {seconds:.0f} s"
     return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+class Finding(NamedTuple):
+    """What was asked, and what came out: passed, with what is worth knowing, or refused with offence and remedy."""
+
+    asked: str
+    said: str = ""
+    refused: bool = False
 
 
 class Reporter(Protocol):

@@ -14,10 +14,9 @@ from rich.text import Text
 
 from benchmark import registry
 from benchmark.checks import guard
-from benchmark.checks.conformance import Finding
 from benchmark.metrics import family
 from benchmark.records import Record
-from benchmark.reporting import plain
+from benchmark.reporting import Finding, plain
 from benchmark.run.plan import Planned
 from benchmark.tracks.contract import track_class
 from leaderboard import latents, markdown, screen, standings

@@ -68,6 +68,18 @@ def find(name: str, runs: Path, published: Path) -> FoundCell:
     return _published(row, as_place(place), runs / "details")
 
 
+def published(root: Path, method: str, suite: str | None, details: Path) -> list[FoundCell]:
+    """Cells of all published rows of a method, of one suite or all.
+
+    Raises:
+        BadInput: there are none.
+    """
+    rows = [row for row in results.rows(root, (suite,) if suite else None) if row.info.method == method]
+    if not rows:
+        raise BadInput(f"no published rows of {method}{f' on suite {suite}' if suite else ''}")
+    return [_published(row, as_place(place), details) for row in rows for place in row.cells.index]
+
+
 def table(cell: FoundCell) -> pd.DataFrame:
     """The drawn latents of a cell, the best first."""
     frame = cell.latents()

@@ -43,8 +43,13 @@ def table(lines: Sequence[Mapping[str, str]]) -> str:
 
 def plain(text: str) -> str:
     """Text that may come from anybody as Markdown that shows it: no cell, tag, link or line ends within it."""
-    shown = _CONTROL.sub(" ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return shown.replace("|", "\\|").replace("](", "] (")
+
+
+def one_line(text: str) -> str:
+    """Text without anything that ends or turns a line."""
+    return _CONTROL.sub(" ", text)
 
 
 def _line(row: BoardRow) -> dict[str, str]:

@@ -4,7 +4,7 @@ themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +12,12 @@ import pandas as pd
 
 from benchmark.errors import BadInput
 from benchmark.metrics import family
-from benchmark.records import Record
+from benchmark.records import Record, Where
 from benchmark.store import TABLES, Store, temporary_of
 from leaderboard import results
 from leaderboard.agreement import disagreements
 from leaderboard.contents import Shipped, different
-from leaderboard.rows import PLACE, CellPlace, ResultRow, of_records, place_of, wanted
+from leaderboard.rows import PLACE, CellPlace, ResultRow, Verification, of_records, place_of, wanted
 
 NAMED = 3
 TOLD = ("latent", "explanation", "explanation_paper", "examples")
@@ -65,6 +65,22 @@ def publish(
         temporary_of(path).write_bytes(data)
         temporary_of(path).rename(path)
     return Published([path for folder, data in contents.items() for path in results.write(folder, data)], list(kept))
+
+
+def mark_verified(root: Path, cells: Collection[Where], key: str) -> list[Path]:
+    """Call the rows of these cells verified, and say which cells that rests on and what drew them."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for where in cells:
+        place = "/".join(map(str, (where.variant, where.replicate, where.place, where.method_seed)))
+        rows.setdefault((where.suite, where.method, where.label), []).append(place)
+    written = []
+    for (suite, method, label), places in rows.items():
+        folder = root / suite / method / results.slug(label)
+        info = results.read(folder).info
+        said = Verification(key=key, cells=tuple(sorted(places)))
+        info = info.model_copy(update={"reported_by": "verified", "verification": said})
+        written += results.write(folder, {results.RUN: results.run_json(info)})
+    return written
 
 
 def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, families: Mapping[str, str], store: Store) -> None:

@@ -51,11 +51,16 @@ def slug(label: str) -> str:
 def content(row: ResultRow) -> dict[str, bytes]:
     """A row's four files."""
     return {
-        RUN: (json.dumps(row.info.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode(),
+        RUN: run_json(row.info),
         SCORES: _csv(row.scores),
         CELLS: _csv(row.cells),
         LATENTS: _parquet(_lean(row)),
     }
+
+
+def run_json(info: RowInfo) -> bytes:
+    """What all cells of a row have in common, as its file."""
+    return (json.dumps(info.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()
 
 
 def check_sizes(contents: Mapping[Path, Mapping[str, bytes]]) -> None:

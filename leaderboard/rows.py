@@ -50,6 +50,13 @@ class Machine(_Closed):
     environment: dict[str, str] = Field(default_factory=dict, description="what was installed for the method alone")
 
 
+class Verification(_Closed):
+    """Which cells somebody else computed again, and the key that drew them."""
+
+    key: str
+    cells: tuple[str, ...]
+
+
 class RowInfo(_Closed):
     """What all cells of a row have in common: `run.json`."""
 
@@ -72,6 +79,7 @@ class RowInfo(_Closed):
     cost: dict[str, FiniteFloat] = Field(default_factory=dict, description="seconds per cell and peak bytes")
     details: dict[str, str] = Field(default_factory=dict, description="sha256 of what stands elsewhere")
     reported_by: str = "self-reported"
+    verification: Verification | None = None
 
 
 class ResultRow(NamedTuple):

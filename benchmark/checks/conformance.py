@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from benchmark import registry
 from benchmark.errors import BadInput
 from benchmark.execution import environments
 from benchmark.execution.contract import MethodError
-from benchmark.reporting import Reporter
+from benchmark.reporting import Finding, Reporter
 from benchmark.run.plan import MethodRun
 from benchmark.spec.method import Method, RunSettings
 from benchmark.store import Store
-
-
-class Finding(NamedTuple):
-    """What was asked, and what came out: passed, refused with the offence and the remedy, or only worth knowing."""
-
-    asked: str
-    said: str = ""
-    refused: bool = False
 
 
 class Refused(Exception):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark import registry
+from benchmark import keyed, registry
 from benchmark.errors import BadInput
 from benchmark.models.mini import builtin
 from benchmark.records import MetricValue, Record
@@ -43,19 +43,24 @@ class Verified(NamedTuple):
     within: str
 
 
-def suite_of(record: Record) -> Suite:
-    """The suite of one cell.
+def sample(records: Sequence[Record], number: int, key: str) -> list[Record]:
+    """So many cells of a row or several, in an order that only the key decides: nobody can know it beforehand."""
+    return sorted(records, key=lambda record: keyed.digest("sample", key, record.score_id))[:number]
+
+
+def suite_of(record: Record, *, every: bool = False) -> Suite:
+    """The suite of one cell; with `every` it has all places, for a method that is fitted on all at once.
 
     Raises:
         BadInput: the record does not say enough: a local subject or corpus, or a language model as judge.
     """
     try:
-        return _suite_of(record)
+        return _suite_of(record, every)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"record {record.score_id} does not say its suite: {str(error).splitlines()[0]}") from error
 
 
-def _suite_of(record: Record) -> Suite:
+def _suite_of(record: Record, every: bool) -> Suite:
     where, said = record.where, record.suite
     if not builtin.is_built_in(where.source) and "/" not in where.source:
         raise BadInput(f"record {record.score_id} is of the local subject {where.source!r}, which is not at hand")
@@ -84,7 +89,7 @@ def _suite_of(record: Record) -> Suite:
             "latents": said["latents"],
             "judge": judge,
             "variants": [where.variant],
-            "hookpoints": [where.place] if where.place in said["hookpoints"] else said["hookpoints"],
+            "hookpoints": [where.place] if where.place in said["hookpoints"] and not every else said["hookpoints"],
             "tracks": {where.track: said["track"]["table"]},
             "method_seeds": [where.method_seed],
             "metrics": list(record.metrics),
@@ -97,9 +102,8 @@ def _suite_of(record: Record) -> Suite:
 def recompute(record: Record, reporter: Reporter) -> Record:
     """The cell, fitted and scored again in a folder of its own."""
     method = methods.load(record.where.method)
-    if method.manifest.scope == "model":
-        raise BadInput(f"{method.name} fits all hookpoints together: run its suite instead")
-    suite, row = suite_of(record), RunSettings(record.where.label, record.settings)
+    suite = suite_of(record, every=method.manifest.scope == "model")
+    row = RunSettings(record.where.label, record.settings)
     with tempfile.TemporaryDirectory() as folder:
         outcome = pipeline.run(suite, [MethodRun(method, [row])], Store(Path(folder)), "process", reporter)
         if outcome.failed:

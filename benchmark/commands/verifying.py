@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -10,38 +11,119 @@ from rich.table import Table
 
 from benchmark import terminal
 from benchmark.checks import guard, verify
-from benchmark.commands.shared import MethodName, RecordName, Runs, app, chosen_methods, clean_errors, console
+from benchmark.commands.shared import MethodName, Runs, app, chosen_methods, clean_errors, console
 from benchmark.errors import BadInput
-from benchmark.reporting import plain, reporter
+from benchmark.reporting import Finding, plain, reporter
 from benchmark.run import pipeline
+from benchmark.spec import method as methods
 from benchmark.store import Store
-from leaderboard import board, latents
+from leaderboard import board, latents, publication, review
+from leaderboard.latents import FoundCell
 
 
 @app.command("verify")
-def verify_record(record: RecordName, runs: Runs = Path("runs")) -> None:
-    """Compute one cell again from its record alone, and say what came out otherwise."""
+def verify_record(
+    record: Annotated[
+        str,
+        typer.Argument(
+            help="A record's path, or the beginning of its score id; with --sample a published method.",
+            show_default=False,
+        ),
+    ],
+    number: Annotated[
+        int | None, typer.Option("--sample", min=1, help="So many cells of a method's published rows.")
+    ] = None,
+    suite: Annotated[str | None, typer.Option("--suite", help="Of this suite alone.", show_default="all")] = None,
+    key: Annotated[str | None, typer.Option(help="What draws the sample.", show_default="drawn and printed")] = None,
+    mark: Annotated[bool, typer.Option("--mark", help="Call rows verified whose sampled cells are the same.")] = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Compute one cell again from its record alone, or a sample of a method's, and say what came out otherwise."""
     with clean_errors():
-        cell = latents.find(record, runs, board.RESULTS)
-        with reporter(console) as report:
-            after = verify.recompute(cell.record, report)
-        verified = verify.compare(cell.record, after, cell.others)
-        for difference in verified.differences:
-            console.print(plain(difference), highlight=False, markup=False)
-        if not verified.compared:
-            raise BadInput("the platform is another one, and the record's row has under three replicates to go by")
-        console.print(
-            f"{terminal.cell_name(cell.record)}: {verified.compared} metrics compared within {verified.within}",
-            soft_wrap=True,
-        )
-        if not verified.moved:
-            console.print(f"{verified.compared} metrics are the same")
+        if number is None:
+            if mark or key or suite:
+                raise BadInput("--mark, --key and --suite go with --sample")
+            if not _same_again(latents.find(record, runs, board.RESULTS)):
+                raise typer.Exit(1)
             return
-        table = Table("metric", "record", "now")
-        for moved in verified.moved:
-            table.add_row(moved.metric, str(moved.recorded), str(moved.found))
-        console.print(table)
-        raise typer.Exit(1)
+        key = key or secrets.token_hex(8)
+        cells = latents.published(board.RESULTS, record, suite, runs / "details")
+        drawn = verify.sample([cell.record for cell in cells], number, key)
+        chosen = [cell for cell in cells if cell.record in drawn]
+        console.print(f"{len(chosen)} of {len(cells)} cells, drawn by --key {key}", highlight=False)
+        same = [_same_again(cell) for cell in chosen]
+        if not all(same):
+            console.print(f"{same.count(False)} of {len(same)} cells came out otherwise", style="red")
+            raise typer.Exit(1)
+        console.print(f"{len(same)} cells are the same")
+        if mark:
+            for path in publication.mark_verified(board.RESULTS, {cell.record.where for cell in chosen}, key):
+                console.print(terminal.said(str(path)), highlight=False, soft_wrap=True)
+
+
+@app.command("review")
+def review_changes(
+    base: Annotated[str, typer.Option(help="What the branch is to be merged into.")] = "origin/main",
+    out: Annotated[Path, typer.Option(help="Where the findings go, as JSON.")] = Path("review.json"),
+) -> None:
+    """Hold what a branch changes against what a pull request with a method may carry."""
+    with clean_errors():
+        found = review.review(methods.ROOT, base)
+        out.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        for one in found.findings:
+            console.print(terminal.finding(Finding(**one.model_dump())), markup=False, highlight=False, soft_wrap=True)
+        if found.method:
+            console.print(f"method: {found.method}", highlight=False)
+        if found.refused:
+            raise typer.Exit(1)
+
+
+ReviewFile = Annotated[Path, typer.Argument(help="What `review` wrote.", show_default=False)]
+
+
+@app.command("reviewed")
+def reviewed_method(path: ReviewFile) -> None:
+    """Print which method a review is of, nothing where it is of none or refused."""
+    with clean_errors():
+        found = review.read(path)
+        console.print(found.method if found.method and not found.refused else "", end="")
+
+
+@app.command("comment")
+def comment_review(
+    path: ReviewFile,
+    files: Annotated[
+        Path | None, typer.Option(help="Names of all files that the pull request changes.", show_default="not told")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the Markdown goes.")] = Path("comment.md"),
+) -> None:
+    """Show a review as Markdown: data in, text out, nothing of it is run."""
+    with clean_errors():
+        changed = files.read_text(encoding="utf-8").splitlines() if files else []
+        out.write_text(review.comment(review.read(path), changed), encoding="utf-8")
+
+
+def _same_again(cell: FoundCell) -> bool:
+    """Whether a cell comes out the same; prints what does not."""
+    with reporter(console) as report:
+        after = verify.recompute(cell.record, report)
+    verified = verify.compare(cell.record, after, cell.others)
+    for difference in verified.differences:
+        console.print(plain(difference), highlight=False, markup=False)
+    if not verified.compared:
+        raise BadInput("the platform is another one, and the record's row has under three replicates to go by")
+    console.print(
+        f"{terminal.cell_name(cell.record)}: {verified.compared} metrics compared within {verified.within}",
+        soft_wrap=True,
+    )
+    if not verified.moved:
+        console.print(f"{verified.compared} metrics are the same")
+        return True
+    table = Table("metric", "record", "now")
+    for moved in verified.moved:
+        table.add_row(moved.metric, str(moved.recorded), str(moved.found))
+    console.print(table)
+    return False
 
 
 @app.command("guard")

@@ -10,8 +10,8 @@ import pytest
 
 from benchmark import registry
 from benchmark.checks import conformance, featurizers
-from benchmark.checks.conformance import Finding
 from benchmark.errors import BadInput
+from benchmark.reporting import Finding
 from benchmark.spec import method as methods
 from benchmark.store import Store
 from tests.checks.wrapping import MANIFEST, SOURCE

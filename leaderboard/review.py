@@ -1,0 +1,281 @@
+"""Whether a pull request with a method carries what it may: its own folder, whole rows of that code, nothing else.
+
+What is found goes to another place as data (`Review`), where `comment` shows it: texts in it are anybody's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from benchmark.errors import BadInput
+from benchmark.reporting import Finding
+from benchmark.spec import method as methods
+from benchmark.spec import suite as suites
+from benchmark.spec import template
+from benchmark.spec.method import Method
+from leaderboard import board, changes, frames, markdown, results
+from leaderboard.changes import PLAIN, Change
+from leaderboard.contents import different
+from leaderboard.rows import ResultRow
+
+MOST_FILE_BYTES, MOST_FOLDER_BYTES, MOST_REVIEW_BYTES = 1 << 20, 3 << 20, 1 << 18
+OTHERS_SHOWN = 3
+SUBMITTED = ("submissions/", "leaderboard/results/", "leaderboard/pages/", "leaderboard/LEADERBOARD.md")
+"""Where files lie that no check is made of."""
+Text = Annotated[str, Field(max_length=600)]
+Name = Annotated[str, Field(max_length=200)]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToldFinding(_Closed):
+    """`benchmark.reporting.Finding` as data."""
+
+    asked: Text
+    said: Text
+    refused: bool
+
+
+class ToldClaim(_Closed):
+    """A line of `frames.Frames.claims` as data: numbers are finite or missing."""
+
+    suite: Name
+    settings: Name
+    metric: Name
+    gap: FiniteFloat | None
+    at_least: FiniteFloat | None
+    verdict: Name | None
+    lead: FiniteFloat | None
+    lead_at_least: FiniteFloat | None
+    lead_verdict: Name | None
+    claim: bool | None
+    gates_against: Text
+
+
+class Review(_Closed):
+    """What was found of one commit."""
+
+    head: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    method: Annotated[str, Field(pattern=f"^{methods.NAME.pattern}$")] | None
+    findings: Annotated[tuple[ToldFinding, ...], Field(max_length=100)]
+    claims: Annotated[tuple[ToldClaim, ...], Field(max_length=100)] = ()
+
+    @property
+    def refused(self) -> bool:
+        return any(found.refused for found in self.findings)
+
+
+def review(root: Path, base: str) -> Review:
+    """Of what is checked out at `root`, the repository that this code is of."""
+    changed = changes.since(base, root)
+    named = sorted({one.parts[1] for one in changed if one.parts[0] == "submissions" and len(one.parts) > 2})
+    findings, claims, method = [], [], None
+    if not named and not any(one.path.startswith("leaderboard/results/") for one in changed):
+        findings.append(Finding("no method", "this pull request touches no submission: the tests alone decide"))
+    else:
+        method = named[0] if len(named) == 1 and methods.NAME.fullmatch(named[0]) else None
+        findings += list(_findings(changed, named, root))
+        if method is not None and not any(found.refused for found in findings):
+            claims = list(_claims(method))
+    told = [ToldFinding(asked=one.asked, said=one.said[:600], refused=one.refused) for one in findings]
+    return Review(head=changes.head(root), method=method, findings=tuple(told), claims=tuple(claims))
+
+
+def read(path: Path) -> Review:
+    """A review that came from elsewhere.
+
+    Raises:
+        BadInput: it is none, or too large.
+    """
+    if not path.is_file() or path.is_symlink():
+        raise BadInput(f"{path} is no file: make it with `make review`")
+    if path.stat().st_size > MOST_REVIEW_BYTES:
+        raise BadInput(f"a review of {path.stat().st_size:,} bytes, and {MOST_REVIEW_BYTES:,} are allowed")
+    try:
+        return Review.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise BadInput(f"no review: {error.errors()[0]['msg']}") from error
+
+
+def comment(found: Review, changed: Sequence[str] = ()) -> str:
+    """A review as Markdown; its texts may be anybody's, and are shown as they are, without links or mentions. `changed`
+    names all files of the pull request: one that changes more than submissions was reviewed by its own code.
+    """
+    name = f"`{found.method}`" if found.method else "no method"
+    parts = [f"**Review of {name}** at {found.head[:12]}: {'refused' if found.refused else 'nothing to refuse'}."]
+    parts.append("\n".join(f"- {'refused' if one.refused else 'passed'}: {_shown(one)}" for one in found.findings))
+    if others := [path for path in changed if not path.startswith(SUBMITTED)]:
+        parts.append(f"It changes the benchmark itself ({_code(others[0])} …): what stands here is its own word.")
+    if found.claims:
+        parts.append(markdown.table([_line(one) for one in found.claims]))
+        parts.append("Self-reported, from the files of this pull request; floors and reference as published.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _findings(changed: Sequence[Change], named: Sequence[str], root: Path) -> Iterator[Finding]:
+    asked = "one method, and nothing else"
+    if len(named) != 1:
+        said = f"it touches {', '.join(named)}: one method a pull request" if named else "results without their method"
+        yield Finding(asked, said, refused=True)
+        return
+    name = named[0]
+    others = [one.path for one in changed if not _own(one, name)]
+    if others:
+        some = ", ".join(others[:OTHERS_SHOWN]) + (", …" if len(others) > OTHERS_SHOWN else "")
+        yield Finding(asked, f"it also touches {some}: take these out", refused=True)
+    else:
+        yield Finding(asked, name)
+    yield from _asked("files are plain and small", lambda: _files(changed, name))
+    method: list[Method] = []
+    yield from _asked("the method can be loaded and says what it is", lambda: method.append(_loaded(name)))
+    if method:
+        yield from _asked("results are whole and of this code", lambda: _results(method[0]))
+    if any(one.path.startswith("leaderboard/") and "/results/" not in one.path for one in changed):
+        yield from _asked("the board is what the results say", lambda: _rendered(changed, root))
+
+
+def _asked(asked: str, ask: Callable[[], str | None]) -> Iterator[Finding]:
+    try:
+        said = ask()
+    except BadInput as offence:
+        yield Finding(asked, str(offence), refused=True)
+    else:
+        yield Finding(asked, said or "")
+
+
+def _own(change: Change, name: str) -> bool:
+    parts = change.parts
+    if parts[0] == "submissions":
+        return parts[1] == name and len(parts) > 2
+    if parts[:2] == ("leaderboard", "results"):
+        return len(parts) > 4 and parts[3] == name
+    rendered = parts[:2] in (("leaderboard", board.BOARD), ("leaderboard", board.PAGES))
+    return rendered and len(parts) in (2, 4)
+
+
+def _files(changed: Sequence[Change], name: str) -> str:
+    present = [one for one in changed if not one.gone]
+    for one in present:
+        if one.mode not in PLAIN:
+            raise BadInput(f"{one.path} is a link or a submodule: put the file itself there")
+        if one.size > MOST_FILE_BYTES:
+            raise BadInput(
+                f"{one.path} has {one.size:,} bytes, and {MOST_FILE_BYTES:,} are allowed: weights and data belong on a "
+                "hub, and what is fitted is fitted again"
+            )
+    own = sum(one.size for one in present if one.parts[:2] == ("submissions", name))
+    if own > MOST_FOLDER_BYTES:
+        raise BadInput(f"submissions/{name} has {own:,} bytes, and {MOST_FOLDER_BYTES:,} are allowed")
+    return f"{len(present)} files, {sum(one.size for one in present):,} bytes"
+
+
+def _loaded(name: str) -> Method:
+    method = methods.load(name)
+    for file in ("method.toml", "README.md"):
+        text, made = method.folder / file, template.TEMPLATES / method.manifest.track / file
+        said = text.read_text(encoding="utf-8") if text.is_file() else ""
+        line = next((line for line in made.read_text(encoding="utf-8").splitlines() if "?" in line), None)
+        if not said.strip() or (line and line in said):
+            raise BadInput(f"{file} is as the template has it: say in a sentence what the method is and asks")
+    return method
+
+
+def _results(method: Method) -> str:
+    rows = [row for row in results.rows(board.RESULTS) if row.info.method == method.name]
+    folders = {path for path in board.RESULTS.glob(f"*/{method.name}/*") if path.is_dir()}
+    read_from = {results.folder_of(board.RESULTS, row.info) for row in rows}
+    for folder in sorted(folders - read_from):
+        results.read(folder)
+    for row in rows:
+        _sound(row, method)
+    sizes = {results.folder_of(board.RESULTS, row.info): _bytes(row) for row in rows}
+    results.check_sizes(sizes)
+    return f"{len(rows)} rows: {', '.join(f'{row.info.suite} ({row.info.label})' for row in rows)}" if rows else (
+        "no results: they can follow"
+    )  # fmt: skip
+
+
+def _bytes(row: ResultRow) -> dict[str, bytes]:
+    folder = results.folder_of(board.RESULTS, row.info)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _sound(row: ResultRow, method: Method) -> None:
+    """A row of the repository's suite, of the method's code and settings as they are, that nobody has verified yet."""
+    info, which = row.info, f"{row.info.suite} ({row.info.label})"
+    extra = {path.name for path in results.folder_of(board.RESULTS, info).iterdir()} - set(results.FILES)
+    if extra:
+        raise BadInput(f"{which} holds {', '.join(sorted(extra))}: a row has four files and no others")
+    shipped = board.shipped(info.suite, info.track)
+    if shipped is None:
+        raise BadInput(f"{which}: there is no suite {info.suite} in the repository")
+    if {**info.content, "judge": ""} != {**shipped, "judge": ""}:
+        raise BadInput(
+            f"{which} is of another suite than the repository's: {'; '.join(different(info.content, shipped))}"
+        )
+    if info.hashes.get("code") != method.code_hash:
+        raise BadInput(f"{which} was made by other code than submissions/{method.name}: run it again and publish")
+    if info.settings not in [one.settings for one in methods.rows(method, suites.load(info.suite))] and (
+        info.settings not in [method.manifest.settings | preset for preset in ({}, *method.manifest.presets.values())]
+    ):
+        raise BadInput(f"{which} was made with settings that neither the suite nor method.toml has: {info.settings}")
+    if info.reported_by != "self-reported":
+        raise BadInput(f"{which} calls itself {info.reported_by}: only maintainers do, after they computed it again")
+
+
+def _rendered(changed: Sequence[Change], root: Path) -> str:
+    with TemporaryDirectory() as folder:
+        made = Path(folder)
+        board.write(made, results.rows(board.RESULTS))
+        for one in changed:
+            if one.path.startswith("leaderboard/") and "/results/" not in one.path:
+                theirs, ours = root / one.path, made / Path(one.path).relative_to("leaderboard")
+                if theirs.is_file() != ours.is_file() or (ours.is_file() and theirs.read_bytes() != ours.read_bytes()):
+                    raise BadInput(f"{one.path} is not what `make leaderboard` renders: run it, or take the file out")
+    return "rendered again, byte by byte"
+
+
+def _claims(method: str) -> Iterator[ToldClaim]:
+    suites_of = sorted({path.parent.name for path in board.RESULTS.glob(f"*/{method}")})
+    for suite in suites_of:
+        lines = frames.load(suite).claims
+        for line in lines[lines["method"] == method].to_dict("records"):
+            yield ToldClaim(**{name: _plain(line[name]) for name in ToldClaim.model_fields})
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _code(text: str) -> str:
+    """Text within a code span, which nothing in it ends: no link, no mention."""
+    return f"`{markdown.one_line(text).replace('`', chr(39))}`"
+
+
+def _shown(found: ToldFinding) -> str:
+    return _code(f"{found.asked}: {found.said}" if found.said else found.asked)
+
+
+def _line(claim: ToldClaim) -> dict[str, str]:
+    def number(value: float | None) -> str:
+        return "n/a" if value is None else f"{value:+.4f}"
+
+    return {
+        "suite": claim.suite,
+        "settings": _code(claim.settings),
+        "metric": claim.metric,
+        "gap (at least)": f"{number(claim.gap)} ({number(claim.at_least)})",
+        "against nulls": claim.verdict or "n/a",
+        "lead (at least)": f"{number(claim.lead)} ({number(claim.lead_at_least)})",
+        "over floors": claim.lead_verdict or "n/a",
+        "claim": {True: "yes", False: "no", None: ""}[claim.claim],
+        "gates against": _code(claim.gates_against) if claim.gates_against else "",
+    }

@@ -1,0 +1,222 @@
+"""A pull request carries one method, its whole rows of that code, and nothing else; a comment runs nothing of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.errors import BadInput
+from benchmark.reporting import Finding
+from benchmark.spec import method as methods
+from leaderboard import review
+from leaderboard.changes import Change
+from leaderboard.review import Review, ToldClaim, ToldFinding
+
+ROOT = Path(__file__).parents[2]
+
+
+def plain(path: str, size: int = 10) -> Change:
+    return Change(path, "100644", size)
+
+
+OWN = [plain("submissions/mine/method.py"), plain("leaderboard/results/mini/mine/default/run.json")]
+OTHERS = {
+    "another method": "submissions/other/method.py",
+    "the index of submissions": "submissions/README.md",
+    "another's results": "leaderboard/results/mini/topk_sae/default/run.json",
+    "code of the board": "leaderboard/review.py",
+    "a workflow": ".github/workflows/verify.yml",
+    "the makefile": "Makefile",
+    "a stray file in the results": "leaderboard/results/mini/mine",
+}
+
+
+def first(changed: list[Change]) -> Finding:
+    named = sorted({one.parts[1] for one in changed if one.parts[0] == "submissions" and len(one.parts) > 2})
+    return next(review._findings(changed, named, ROOT))
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_pull_request_touches_nothing_else(case: str) -> None:
+    found = first([*OWN, plain(OTHERS[case])])
+    assert found.refused
+    assert "one method a pull request" in found.said or OTHERS[case] in found.said
+
+
+def test_own_files_and_what_is_rendered_from_them_may_change() -> None:
+    rendered = [plain("leaderboard/LEADERBOARD.md"), plain("leaderboard/pages/mini/mine.md")]
+    assert first([*OWN, *rendered]) == Finding("one method, and nothing else", "mine")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (Change("submissions/mine/weights", "120000", 20), "is a link"),
+        (Change("submissions/mine/library", "160000", 0), "a submodule"),
+        (plain("submissions/mine/w.safetensors", 2 << 20), "1,048,576 are allowed"),
+    ],
+)
+def test_files_are_plain_and_small(change: Change, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        review._files([*OWN, change], "mine")
+    with pytest.raises(BadInput, match="3,145,728 are allowed"):
+        review._files([plain(f"submissions/mine/{number}", 1 << 20) for number in range(4)], "mine")
+
+
+def claimed(**changes: Any) -> Review:
+    line = {
+        "suite": "mini", "settings": "default", "metric": "fuzzing@1", "gap": 0.1, "at_least": 0.05, "verdict": "beats",
+        "lead": None, "lead_at_least": None, "lead_verdict": None, "claim": False, "gates_against": "",
+    }  # fmt: skip
+    findings = (ToldFinding(asked="files", said=changes.pop("said", ""), refused=False),)
+    return Review(head="a" * 40, method="mine", findings=findings, claims=(ToldClaim(**{**line, **changes}),))
+
+
+def test_a_comment_shows_numbers_and_nothing_that_acts() -> None:
+    nasty = "`</details> @org/team [click](http://x) ![](http://y) <script> | a\n\n# big"
+    text = review.comment(claimed(said=nasty, settings=nasty))
+    assert "+0.1000 (+0.0500)" in text
+    assert "\n# big" not in text
+    outside = "".join(text.split("`")[::2])
+    assert not any(word in outside for word in ("@org", "](http", "<script", "</details"))
+
+
+def test_a_comment_says_when_the_checks_themselves_were_changed() -> None:
+    assert "its own word" in review.comment(claimed(), ["submissions/mine/method.py", "leaderboard/review.py"])
+    assert "its own word" not in review.comment(claimed(), [one.path for one in OWN])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[]", b"{", b'{"head": "x", "method": null, "findings": []}', b"x" * (1 << 19),
+        json.dumps({**claimed().model_dump(), "run": "rm"}).encode(),
+        claimed().model_dump_json().replace("0.1", "NaN").encode(),
+        claimed().model_dump_json().replace("mine", "../mine").encode(),
+    ],
+)  # fmt: skip
+def test_what_is_no_review_is_refused(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "review.json").write_bytes(data)
+    with pytest.raises(BadInput):
+        review.read(tmp_path / "review.json")
+    (tmp_path / "link.json").symlink_to("/etc/passwd")
+    with pytest.raises(BadInput, match="is no file"):
+        review.read(tmp_path / "link.json")
+
+
+@pytest.fixture(scope="module")
+def branch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of this repository with a method on a branch, and the reference's published row in its name."""
+    clone = tmp_path_factory.mktemp("clone") / "repository"
+    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone)], check=True)
+    for changed in git(ROOT, "ls-files", "--modified", "--others", "--exclude-standard").splitlines():
+        source, target = ROOT / changed, clone / changed
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    committed(clone, "as it stands here")
+    git(clone, "checkout", "--quiet", "-b", "mine")
+    home = clone / "submissions" / "mine"
+    shutil.copytree(clone / "submissions" / "_template" / "features", home)
+    manifest = (home / "method.toml").read_text()
+    summary = 'summary = "two latents a unit"'
+    (home / "method.toml").write_text("\n".join(summary if "summary" in one else one for one in manifest.splitlines()))
+    (home / "README.md").write_text("# Mine\n\nAsks nothing much.\n")
+    published = clone / "leaderboard" / "results" / "mini"
+    (row,) = (published / "topk_sae").iterdir()
+    shutil.copytree(row, published / "mine" / "default")
+    info = published / "mine" / "default" / "run.json"
+    said = json.loads(info.read_text()) | {"method": "mine", "label": "default", "settings": {"k": 16}}
+    said["hashes"]["code"] = methods.load(str(home)).code_hash
+    info.write_text(json.dumps(said))
+    committed(clone, "mine")
+    return clone
+
+
+def git(folder: Path, *command: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    done = subprocess.run(["git", "-C", str(folder), *who, *command], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def committed(folder: Path, message: str) -> None:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", message)
+
+
+def reviewed(clone: Path, base: str = "mine~1") -> tuple[int, Review]:
+    command = [sys.executable, "-m", "benchmark", "review", "--base", base, "--out", str(clone.parent / "review.json")]
+    environment = {**os.environ, "PYTHONPATH": str(clone)}
+    done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return done.returncode, review.read(clone.parent / "review.json")
+
+
+def test_a_sound_branch_passes_and_its_claims_are_told(branch: Path) -> None:
+    status, found = reviewed(branch)
+    assert [one for one in found.findings if one.refused] == []
+    assert (status, found.method, len(found.findings)) == (0, "mine", 4)
+    assert {claim.metric for claim in found.claims} == {"fuzzing-token-matched@1", "concept_recovery@1"}
+    assert found.claims[0].gap == pytest.approx(0.0742, abs=1e-4)
+    assert "| mini" in review.comment(found)
+
+
+def edited(**changes: Any) -> Callable[[Path], None]:
+    def change(clone: Path) -> None:
+        info = clone / "leaderboard" / "results" / "mini" / "mine" / "default" / "run.json"
+        info.write_text(json.dumps(json.loads(info.read_text()) | changes))
+
+    return change
+
+
+def other_code(clone: Path) -> None:
+    with (clone / "submissions" / "mine" / "method.py").open("a") as file:
+        file.write("# a word more\n")
+
+
+def fewer_cells(clone: Path) -> None:
+    for name in ("scores.csv", "cells.csv"):
+        path = clone / "leaderboard" / "results" / "mini" / "mine" / "default" / name
+        path.write_text("\n".join(path.read_text().splitlines()[:-3]) + "\n")
+
+
+def forged_board(clone: Path) -> None:
+    with (clone / "leaderboard" / "LEADERBOARD.md").open("a") as file:
+        file.write("mine is the best\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (other_code, "made by other code"),
+        (fewer_cells, "its cells are not those of the suite"),
+        (edited(reported_by="verified"), "only maintainers"),
+        (edited(settings={"k": 3}), "settings that neither"),
+        (forged_board, "is not what `make leaderboard` renders"),
+    ],
+)
+def test_what_is_not_sound_is_refused(branch: Path, change: Callable[[Path], None], said: str) -> None:
+    change(branch)
+    committed(branch, "changed")
+    try:
+        status, found = reviewed(branch, "mine~2")
+    finally:
+        git(branch, "reset", "--quiet", "--hard", "HEAD~1")
+    (refused,) = [one for one in found.findings if one.refused]
+    assert status == 1
+    assert said in refused.said
+    assert found.claims == ()
+
+
+def test_a_branch_without_a_method_is_for_the_tests(branch: Path) -> None:
+    status, found = reviewed(branch, "mine")
+    assert (status, found.method) == (0, None)
+    assert "the tests alone decide" in found.findings[0].said
