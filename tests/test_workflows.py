@@ -41,7 +41,7 @@ def test_the_linter_finds_nothing() -> None:
     [
         ("on: pull_request\n", "on: pull_request_target\n"),
         ("@11bd71901bbe5b1630ceea73d27597364c9af683", "@v4"),
-        ("persist-credentials: false", "persist-credentials: true"),
+        ("\n          persist-credentials: false", ""),
         ('BASE="$BASE_SHA"', 'BASE="${{ github.event.pull_request.title }}"'),
     ],
 )
