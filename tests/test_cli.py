@@ -251,9 +251,15 @@ def test_a_published_row_is_shown_and_verified_from_its_files(
     assert runner.invoke(app, ["publish", "topk_sae", *runs]).exit_code == 0
     (row,) = results.rows(tmp_path / "results")
     name, elsewhere = row.cells["score_id"].iloc[0], ["--runs", str(tmp_path / "other")]
-    again = runner.invoke(app, ["verify", name, *elsewhere])
+    again = runner.invoke(app, ["verify", "topk_sae", "--sample", "1", "--key", "any", "--mark", *elsewhere])
     assert again.exit_code == 0, again.output
-    assert "metrics are the same" in again.stdout
+    assert "1 of 2 cells, drawn by --key any" in again.stdout
+    assert "1 cells are the same" in again.stdout
+    (marked,) = results.rows(tmp_path / "results")
+    assert marked.info.reported_by == "verified"
+    assert marked.info.verification is not None
+    assert marked.info.verification.key == "any"
+    assert set(marked.info.verification.cells) < {f"trained/{seed}/layers.1/0" for seed in range(2)}
     shown = runner.invoke(app, ["show", name[:10], *elsewhere])
     assert shown.exit_code == 0, shown.output
     assert f"{row.info.details['sha256']}.parquet" in shown.stdout

@@ -99,17 +99,23 @@ def _suite_of(record: Record, every: bool) -> Suite:
     )
 
 
-def recompute(record: Record, reporter: Reporter) -> Record:
-    """The cell, fitted and scored again in a folder of its own."""
+def recompute(record: Record, reporter: Reporter, kept: Store | None = None) -> Record:
+    """The cell, fitted and scored again in a folder of its own; what its method requires is kept in `kept`."""
     method = methods.load(record.where.method)
     suite = suite_of(record, every=method.manifest.scope == "model")
     row = RunSettings(record.where.label, record.settings)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = pipeline.run(suite, [MethodRun(method, [row])], Store(Path(folder)), "process", reporter)
+        store = Store(Path(folder))
+        if method.requirements and kept is not None:
+            kept.check()
+            store.check()
+            (kept.root / "environments").mkdir(exist_ok=True)
+            (store.root / "environments").symlink_to((kept.root / "environments").resolve())
+        outcome = pipeline.run(suite, [MethodRun(method, [row])], store, "process", reporter)
         if outcome.failed:
             raise BadInput(f"the cell failed: {outcome.failed[0].error}")
         where = record.where.model_dump(include={"variant", "replicate", "place", "method_seed"})
-        for again in Store(Path(folder)).records(suite.name, method.name):
+        for again in store.records(suite.name, method.name):
             if again.where.model_dump(include=set(where)) == where:
                 return again
     raise BadInput(f"{record.where.place} is no place of the suite that record {record.score_id} names")

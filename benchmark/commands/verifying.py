@@ -43,7 +43,7 @@ def verify_record(
         if number is None:
             if mark or key or suite:
                 raise BadInput("--mark, --key and --suite go with --sample")
-            if not _same_again(latents.find(record, runs, board.RESULTS)):
+            if not _same_again(latents.find(record, runs, board.RESULTS), Store(runs)):
                 raise typer.Exit(1)
             return
         key = key or secrets.token_hex(8)
@@ -51,7 +51,7 @@ def verify_record(
         drawn = verify.sample([cell.record for cell in cells], number, key)
         chosen = [cell for cell in cells if cell.record in drawn]
         console.print(f"{len(chosen)} of {len(cells)} cells, drawn by --key {key}", highlight=False)
-        same = [_same_again(cell) for cell in chosen]
+        same = [_same_again(cell, Store(runs)) for cell in chosen]
         if not all(same):
             console.print(f"{same.count(False)} of {len(same)} cells came out otherwise", style="red")
             raise typer.Exit(1)
@@ -103,10 +103,10 @@ def comment_review(
         out.write_text(review.comment(review.read(path), changed), encoding="utf-8")
 
 
-def _same_again(cell: FoundCell) -> bool:
+def _same_again(cell: FoundCell, kept: Store) -> bool:
     """Whether a cell comes out the same; prints what does not."""
     with reporter(console) as report:
-        after = verify.recompute(cell.record, report)
+        after = verify.recompute(cell.record, report, kept)
     verified = verify.compare(cell.record, after, cell.others)
     for difference in verified.differences:
         console.print(plain(difference), highlight=False, markup=False)

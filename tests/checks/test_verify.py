@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmark import keyed
@@ -122,3 +124,17 @@ def test_what_a_record_does_not_say_is_refused(record: Record, change: dict[str,
     changed = record.model_copy(update={"where": where, "suite": record.suite | change.get("suite", {})})
     with pytest.raises(BadInput, match=said):
         verify.suite_of(changed)
+
+
+def test_a_sample_is_drawn_by_its_key_alone(record: Record) -> None:
+    cells = [record.model_copy(update={"score_id": f"{number:016x}"}) for number in range(20)]
+    drawn = verify.sample(cells, 5, "key")
+    assert drawn == verify.sample(cells[::-1], 5, "key")
+    assert len({one.score_id for one in drawn}) == 5
+    assert drawn != verify.sample(cells, 5, "another key")
+
+
+def test_what_a_method_requires_is_kept_from_one_cell_to_the_next(record: Record, tmp_path: Path) -> None:
+    """Of a method without requirements nothing is kept."""
+    verify.recompute(record, Silent(), Store(tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
