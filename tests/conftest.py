@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from benchmark import reporting
 from benchmark.run.launch.processes import torch_threads
@@ -37,10 +38,14 @@ def _few_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two training seeds of a two-layer GPT-NeoX, each with step0 and a trained revision, in the hub's layout."""
-    folder = tmp_path_factory.mktemp("subjects")
-    train(LANGUAGE, folder, [0, 1], RECIPE, [], lambda text: None)
-    return folder
+    """Two training seeds of a two-layer GPT-NeoX, each with step0 and a trained revision, in the hub's layout: trained
+    once, for all test processes. Nobody writes into them.
+    """
+    home = tmp_path_factory.getbasetemp()
+    shared = home.parent if "PYTEST_XDIST_WORKER" in os.environ else home
+    with FileLock(shared / "subjects.lock"):
+        train(LANGUAGE, shared / "subjects", [0, 1], RECIPE, [], lambda text: None)
+    return shared / "subjects"
 
 
 def tiny_settings(subjects: Path) -> dict[str, Any]:

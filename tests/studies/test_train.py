@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -38,17 +39,19 @@ def test_layout_is_the_hubs_and_the_loss_falls(subjects: Path) -> None:
 def test_resume_after_a_kill_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "STATE_EVERY", 8)
     monkeypatch.setattr(training, "LOG_EVERY", 4)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(LANGUAGE, whole, [0], SHORT, [10], lambda text: None)
+    whole, cut, words = tmp_path / "whole", tmp_path / "cut", np.random.default_rng(0).integers(10_000, size=(400, 100))
+    (tmp_path / "text.txt").write_text("\n\n".join(" ".join(map(str, document)) for document in words))
+    corpus = Corpus(source=str(tmp_path / "text.txt"), separator="\n\n")
+    train(corpus, whole, [0], SHORT, [10], lambda text: None)
 
     def kill(text: str) -> None:
         if "step 12/20" in text:
             raise KilledError
 
     with pytest.raises(KilledError):
-        train(LANGUAGE, cut, [0], SHORT, [10], kill)
+        train(corpus, cut, [0], SHORT, [10], kill)
     said: list[str] = []
-    train(LANGUAGE, cut, [0], SHORT, [10], said.append)
+    train(corpus, cut, [0], SHORT, [10], said.append)
     assert not any("step 4/20" in line for line in said)
     for revision in ("step0", "step10", "step20"):
         mine, theirs = (pythia.fingerprint(pythia.locate(str(folder / "seed0"), revision)) for folder in (whole, cut))
