@@ -128,7 +128,8 @@ def tag(record: Record) -> str:
     hardware = record.hardware
     bf16 = "bf16" if hardware.get("bf16") else "no-bf16"
     named = (hardware.get(name, "unknown") for name in ("machine", "processor", "cpu_capability"))
-    parts = (record.versions.get("torch", "unknown"), *named, bf16, hardware.get("threads", "unknown"))
+    torch = record.environment.get("torch") or record.versions.get("torch", "unknown")
+    parts = (torch, *named, bf16, hardware.get("threads", "unknown"))
     return "-".join(map(str, parts)).replace(" ", "-")
 
 
@@ -138,7 +139,7 @@ def compare(record: Record, again: Record, row: Sequence[Record] = ()) -> Verifi
     """
     differences = [
         f"{name}: {before} is now {after}"
-        for part in ("hashes", "versions", "hardware")
+        for part in ("hashes", "versions", "environment", "hardware")
         for name, before in getattr(record, part).items()
         if (after := getattr(again, part).get(name)) != before
     ]

@@ -1,14 +1,17 @@
 """A method's own requirements: an environment beside the harness's, made once with pip and known by its content.
 
-It sees the packages of the harness, so that torch is there once, and what it installs itself goes before them. Of the
-harness's own code it sees the api and the worker, and what methods may build on: adapters and baselines.
+It sees the packages of the harness, and what it installs itself goes before them; torch is the harness's, whatever the
+others want, unless the method pins its own. Of the harness's own code it sees the api and the worker, and what methods
+may build on: adapters and baselines.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 PINNED = "pinned.json"
 SEEN = ("benchmark/__init__.py", "benchmark/adapters", "benchmark/api", "benchmark/worker", "baselines")
 """All that a worker with an environment of its own finds of ours."""
+TOLD = re.compile(r"PATH|HOME|LANG|LC_.*|TMPDIR|SSL_CERT_.*|REQUESTS_CA_BUNDLE|(?i:https?|no|all)_proxy|PIP_.*")
+"""All that an installation sees of the environment: packages may run their own set-up."""
 LISTING = """
 import importlib.metadata, json, sysconfig
 own = importlib.metadata.distributions(path=[sysconfig.get_paths()["purelib"]])
@@ -45,14 +50,16 @@ def prepare(
 ) -> Environment | None:
     """The environment of these requirements (`name==version`, each), made now unless it is there; None for none.
 
-    What is installed is trusted as much as the registry is: a package without a wheel runs its own set-up.
+    What is installed is trusted as much as the registry is: a package without a wheel runs its own set-up, which sees
+    no key or token of the user's variables.
 
     Raises:
         BadInput: the installation failed.
     """
     if not requirements:
         return None
-    folder = folder.resolve() / keyed.short("environment", sorted(requirements), platform.python_version(), _shared())
+    made_with = (platform.python_version(), platform.machine(), sys.prefix, str(ROOT), _shared())
+    folder = folder.resolve() / keyed.short("environment", sorted(requirements), made_with)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / PINNED).is_file():
@@ -69,24 +76,33 @@ def _make(method: str, requirements: Sequence[str], folder: Path) -> None:
     home = _told(method, folder, [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]).strip()
     # Packages that are found this way stay where they are: pip takes them as installed, and does not touch them.
     (Path(home) / "harness.pth").write_text("".join(f"{place}\n" for place in _places()), encoding="utf-8")
-    install = ["-m", "pip", "--python", python, "install", "--quiet", "--prefer-binary", *requirements]
-    _told(method, folder, [sys.executable, *install])
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--prefer-binary", *requirements]
+    if not any(re.match(r"torch\b(?!-)", line) for line in requirements):
+        (folder / "constraints.txt").write_text(f"torch=={importlib.metadata.version('torch').partition('+')[0]}\n")
+        install += ["-c", str(folder / "constraints.txt")]
+    _told(method, folder, install)
     for seen in SEEN:
         link = folder / "ours" / seen
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(ROOT / seen)
     pinned = json.loads(_told(method, folder, [python, "-c", LISTING]))
-    (folder / PINNED).write_text(json.dumps(dict(sorted(pinned.items())), indent=1) + "\n", encoding="utf-8")
+    half = folder / f".{PINNED}.tmp"
+    half.write_text(json.dumps(dict(sorted(pinned.items())), indent=1) + "\n", encoding="utf-8")
+    half.rename(folder / PINNED)
 
 
 def _told(method: str, folder: Path, command: list[str]) -> str:
     """What a step of the installation prints; one that fails says so in a sentence and leaves nothing behind."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = {name: value for name, value in os.environ.items() if TOLD.fullmatch(name)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=told)
     if done.returncode:
         shutil.rmtree(folder, ignore_errors=True)
-        lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()[-1:]
-        why = " ".join(line.replace("ERROR:", "").strip() for line in lines[-3:]) or f"exit status {done.returncode}"
-        raise BadInput(f"what {method} requires could not be installed, mend its requirements.txt: {why}")
+        said = (done.stdout + done.stderr).splitlines()
+        telling = [line for line in said if any(word in line for word in ("ERROR", "depends on", "requested (c"))]
+        why = "; ".join(line.replace("ERROR:", "").strip() for line in (telling or said)[-4:])
+        raise BadInput(
+            f"what {method} requires could not be installed, from a package registry within reach and with pip: {why}"
+        )
     return done.stdout
 
 

@@ -20,6 +20,7 @@ from benchmark.store import Store
 from leaderboard import rows
 from tests.conftest import Silent
 
+WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 METHOD = """
 import importlib.util
 import torch
@@ -47,11 +48,7 @@ def registry_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """All that pip can find: a package of one module."""
     home = tmp_path / "wheels"
     home.mkdir()
-    with zipfile.ZipFile(home / "tinylib-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tinylib.py", "SIGNS = 2\n")
-        wheel.writestr("tinylib-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinylib\nVersion: 1.0\n")
-        wheel.writestr("tinylib-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("tinylib-1.0.dist-info/RECORD", "")
+    wheel(home, "tinylib", **{"tinylib.py": "SIGNS = 2\n"})
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(home))
     return home
@@ -88,9 +85,46 @@ def test_a_method_runs_with_what_it_requires_and_its_row_says_so(
 
 
 def test_an_installation_that_fails_is_one_sentence_and_leaves_nothing(registry_of_one: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"what mine requires could not be installed.* No matching distribution .*other"):
+    with pytest.raises(
+        BadInput, match=r"what mine requires could not be installed .* No matching distribution .*other"
+    ):
         environments.prepare("mine", ["other==3.1"], tmp_path / "environments")
     assert [path.suffix for path in (tmp_path / "environments").iterdir()] == [".lock"]
+
+
+def wheel(home: Path, name: str, metadata: str = "", **files: str) -> None:
+    with zipfile.ZipFile(home / f"{name}-1.0-py3-none-any.whl", "w") as made:
+        said = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}"
+        for path, text in {
+            f"{name}-1.0.dist-info/METADATA": said,
+            f"{name}-1.0.dist-info/WHEEL": WHEEL,
+            **files,
+        }.items():
+            made.writestr(path, text)
+        made.writestr(f"{name}-1.0.dist-info/RECORD", "")
+
+
+def test_what_is_installed_sees_no_token(
+    registry_of_one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    wheel(
+        registry_of_one, "nosy", **{"nosy.pth": f"import os; open({str(seen)!r}, 'w').write(repr(dict(os.environ)))\n"}
+    )
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    environments.prepare("mine", ["nosy==1.0"], tmp_path / "environments")
+    assert "PATH" in seen.read_text()
+    assert "secret" not in seen.read_text()
+
+
+def test_torch_stays_the_harnesss(registry_of_one: Path, tmp_path: Path) -> None:
+    wheel(registry_of_one, "greedy", "Requires-Dist: torch>=99\n")
+    with pytest.raises(BadInput, match=r"greedy 1.0 depends on torch>=99"):
+        environments.prepare("mine", ["greedy==1.0"], tmp_path)
+    wheel(registry_of_one, "modest", "Requires-Dist: torch>=2\n")
+    made = environments.prepare("mine", ["modest==1.0"], tmp_path)
+    assert made is not None
+    assert made.pinned == {"modest": "1.0"}
 
 
 def test_a_half_made_environment_is_made_again(registry_of_one: Path, tmp_path: Path) -> None:
