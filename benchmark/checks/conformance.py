@@ -31,7 +31,7 @@ def check(method: Method, store: Store, reporter: Reporter) -> Iterator[Finding]
     track = method.manifest.track
     if track not in registry.CONFORMANCE:
         raise BadInput(f"methods of the {track} track have no checks: {', '.join(registry.CONFORMANCE)} has")
-    environment = environments.prepare(method.name, method.requirements, store.root / "environments", reporter.say)
+    environment = environments.prepare(method, store.root / "environments", reporter.say)
     run = MethodRun(method, [RunSettings("default", method.manifest.settings)], environment)
     with registry.resolve(registry.CONFORMANCE[track])(run, store, reporter) as questions:
         for asked, ask in questions:

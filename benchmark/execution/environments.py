@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from benchmark import keyed
 from benchmark.errors import BadInput
+from benchmark.spec.method import Method
 
 ROOT = Path(__file__).parents[2]
 PINNED = "pinned.json"
@@ -45,10 +46,9 @@ class Environment(NamedTuple):
     pinned: dict[str, str]
 
 
-def prepare(
-    method: str, requirements: Sequence[str], folder: Path, say: Callable[[str], None] = lambda text: None
-) -> Environment | None:
-    """The environment of these requirements (`name==version`, each), made now unless it is there; None for none.
+def prepare(method: Method, folder: Path, say: Callable[[str], None] = lambda text: None) -> Environment | None:
+    """The environment of what a method requires (`name==version`, each), made in `folder` unless it is there; None for
+    nothing.
 
     What is installed is trusted as much as the registry is: a package without a wheel runs its own set-up, which sees
     no key or token of the user's variables.
@@ -56,28 +56,37 @@ def prepare(
     Raises:
         BadInput: the installation failed.
     """
-    if not requirements:
+    if not method.requirements:
         return None
-    made_with = (platform.python_version(), platform.machine(), sys.prefix, str(ROOT), _shared())
-    folder = folder.resolve() / keyed.short("environment", sorted(requirements), made_with)
+    made_with = (
+        method.manifest.complete,
+        platform.python_version(),
+        platform.machine(),
+        sys.prefix,
+        str(ROOT),
+        _shared(),
+    )
+    folder = folder.resolve() / keyed.short("environment", sorted(method.requirements), made_with)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / PINNED).is_file():
-            say(f"installing what {method} requires ({', '.join(requirements)}): once, minutes")
-            _make(method, requirements, folder)
+            say(f"installing what {method.name} requires ({', '.join(method.requirements)}): once, minutes")
+            _make(method, folder)
     pinned = json.loads((folder / PINNED).read_text(encoding="utf-8"))
     return Environment(str(folder / "bin" / "python"), str(folder / "ours"), pinned)
 
 
-def _make(method: str, requirements: Sequence[str], folder: Path) -> None:
+def _make(method: Method, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     _told(method, folder, [sys.executable, "-m", "venv", "--without-pip", str(folder)])
     python = str(folder / "bin" / "python")
     home = _told(method, folder, [python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]).strip()
     # Packages that are found this way stay where they are: pip takes them as installed, and does not touch them.
     (Path(home) / "harness.pth").write_text("".join(f"{place}\n" for place in _places()), encoding="utf-8")
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--prefer-binary", *requirements]
-    if not any(re.match(r"torch\b(?!-)", line) for line in requirements):
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--prefer-binary", *method.requirements]
+    if method.manifest.complete:
+        install.append("--no-deps")
+    if not any(re.match(r"torch\b(?!-)", line) for line in method.requirements):
         (folder / "constraints.txt").write_text(f"torch=={importlib.metadata.version('torch').partition('+')[0]}\n")
         install += ["-c", str(folder / "constraints.txt")]
     _told(method, folder, install)
@@ -91,7 +100,7 @@ def _make(method: str, requirements: Sequence[str], folder: Path) -> None:
     half.rename(folder / PINNED)
 
 
-def _told(method: str, folder: Path, command: list[str]) -> str:
+def _told(method: Method, folder: Path, command: list[str]) -> str:
     """What a step of the installation prints; one that fails says so in a sentence and leaves nothing behind."""
     told = {name: value for name, value in os.environ.items() if TOLD.fullmatch(name)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=told)
@@ -101,7 +110,7 @@ def _told(method: str, folder: Path, command: list[str]) -> str:
         telling = [line for line in said if any(word in line for word in ("ERROR", "depends on", "requested (c"))]
         why = "; ".join(line.replace("ERROR:", "").strip() for line in (telling or said)[-4:])
         raise BadInput(
-            f"what {method} requires could not be installed, from a package registry within reach and with pip: {why}"
+            f"what {method.name} requires could not be installed (pip and a registry within reach are needed): {why}"
         )
     return done.stdout
 

@@ -238,10 +238,11 @@ def _join(context: Context) -> None:
 
 
 def _environment(one: MethodRun, executor: Executor, store: Store, reporter: Reporter) -> Environment | None:
-    name, requirements = one.method.name, one.method.requirements
-    if requirements and executor.isolation == InProcess.isolation:
-        raise BadInput(f"{name} has a requirements.txt, and so runs in a process of its own: leave --isolation out")
-    return environments.prepare(name, requirements, store.root / "environments", reporter.say)
+    if one.method.requirements and executor.isolation == InProcess.isolation:
+        raise BadInput(
+            f"{one.method.name} has a requirements.txt, and so runs in a process of its own: leave --isolation out"
+        )
+    return environments.prepare(one.method, store.root / "environments", reporter.say)
 
 
 def _check_settings(planned: Plan, one: MethodRun, executor: Executor, store: Store) -> bool:

@@ -39,6 +39,9 @@ class Manifest(Frozen):
     uses: tuple[str, ...] = Field(
         (), description="what its code imports of ours, hashed with its own: baselines, and adapters.NAME"
     )
+    complete: bool = Field(
+        False, description="requirements.txt names all that is installed: pip follows no dependencies of its packages"
+    )
     linear: bool = Field(True, description="decode is linear in the codes; false: metrics of directions are undefined")
     settings: dict[str, Any] = Field(default_factory=dict, description="constructor's keyword arguments")
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="named changes to the settings")

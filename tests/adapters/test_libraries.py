@@ -38,7 +38,7 @@ def test_a_wrapped_library_answers_as_the_library_does(
     monkeypatch.setattr(featurizers, "subject", lambda store, reporter: featurizers.made_up(32, 8_192))
     method = methods.load(name)
     few = {"expansion_factor": 4, "batch_size": 256}
-    environment = environments.prepare(name, method.requirements, home)
+    environment = environments.prepare(method, home)
     run = MethodRun(method, [RunSettings("small", method.manifest.settings | few)], environment)
     asked = []
     with featurizers.questions(run, Store(tmp_path), Silent()) as questions:
@@ -52,7 +52,7 @@ def test_a_wrapped_library_answers_as_the_library_does(
 def test_a_scale_that_decode_cannot_know_is_refused(home: Path, tmp_path: Path) -> None:
     """SAELens divides by each token's norm and keeps it for the next decode: codes alone do not say it."""
     method = methods.load("saelens_topk")
-    environment = environments.prepare(method.name, method.requirements, home)
+    environment = environments.prepare(method, home)
     settings = method.manifest.settings | {"normalize_activations": "constant_norm_rescale"}
     run = MethodRun(method, [RunSettings("scaled", settings)], environment)
     bench = featurizers.Bench(run, tmp_path, featurizers.made_up(32, 2_048))

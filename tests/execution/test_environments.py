@@ -64,6 +64,11 @@ def asking(tmp_path: Path, registry_of_one: Path) -> methods.Method:
     return methods.load(str(folder))
 
 
+def mine(*requirements: str, complete: bool = False) -> methods.Method:
+    manifest = methods.Manifest(track="features", entry="Mine", summary="mine", complete=complete)
+    return methods.Method("mine", Path("mine"), manifest, "hash", requirements)
+
+
 def test_a_method_runs_with_what_it_requires_and_its_row_says_so(
     tiny: dict[str, Any], asking: methods.Method, tmp_path: Path
 ) -> None:
@@ -80,15 +85,13 @@ def test_a_method_runs_with_what_it_requires_and_its_row_says_so(
     # The second run installs nothing.
     (tmp_path / "wheels" / "tinylib-1.0-py3-none-any.whl").unlink()
     assert pipeline.run(suite, [run], store, "process", said).computed == 0
-    with pytest.raises(BadInput, match="process of its own"):
+    with pytest.raises(BadInput, match="a process of its own"):
         pipeline.run(suite, [run], Store(tmp_path / "others"), "none", said)
 
 
 def test_an_installation_that_fails_is_one_sentence_and_leaves_nothing(registry_of_one: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        BadInput, match=r"what mine requires could not be installed .* No matching distribution .*other"
-    ):
-        environments.prepare("mine", ["other==3.1"], tmp_path / "environments")
+    with pytest.raises(BadInput, match=r"what mine requires could not be installed.* No matching distribution .*other"):
+        environments.prepare(mine("other==3.1"), tmp_path / "environments")
     assert [path.suffix for path in (tmp_path / "environments").iterdir()] == [".lock"]
 
 
@@ -112,7 +115,7 @@ def test_what_is_installed_sees_no_token(
         registry_of_one, "nosy", **{"nosy.pth": f"import os; open({str(seen)!r}, 'w').write(repr(dict(os.environ)))\n"}
     )
     monkeypatch.setenv("HF_TOKEN", "secret")
-    environments.prepare("mine", ["nosy==1.0"], tmp_path / "environments")
+    environments.prepare(mine("nosy==1.0"), tmp_path / "environments")
     assert "PATH" in seen.read_text()
     assert "secret" not in seen.read_text()
 
@@ -120,24 +123,27 @@ def test_what_is_installed_sees_no_token(
 def test_torch_stays_the_harnesss(registry_of_one: Path, tmp_path: Path) -> None:
     wheel(registry_of_one, "greedy", "Requires-Dist: torch>=99\n")
     with pytest.raises(BadInput, match=r"greedy 1.0 depends on torch>=99"):
-        environments.prepare("mine", ["greedy==1.0"], tmp_path)
+        environments.prepare(mine("greedy==1.0"), tmp_path)
     wheel(registry_of_one, "modest", "Requires-Dist: torch>=2\n")
-    made = environments.prepare("mine", ["modest==1.0"], tmp_path)
+    made = environments.prepare(mine("modest==1.0"), tmp_path)
     assert made is not None
     assert made.pinned == {"modest": "1.0"}
+    whole = environments.prepare(mine("greedy==1.0", complete=True), tmp_path)
+    assert whole is not None
+    assert whole.pinned == {"greedy": "1.0"}
 
 
 def test_a_half_made_environment_is_made_again(registry_of_one: Path, tmp_path: Path) -> None:
-    made = environments.prepare("mine", ["tinylib==1.0"], tmp_path)
+    made = environments.prepare(mine("tinylib==1.0"), tmp_path)
     assert made is not None
     Path(made.path).parent.joinpath(environments.PINNED).unlink()
-    again = environments.prepare("mine", ["tinylib==1.0"], tmp_path)
+    again = environments.prepare(mine("tinylib==1.0"), tmp_path)
     assert again == made
     assert json.loads(Path(made.path).parent.joinpath(environments.PINNED).read_text()) == {"tinylib": "1.0"}
 
 
 def test_no_requirements_no_environment(tmp_path: Path) -> None:
-    assert environments.prepare("mine", [], tmp_path / "environments") is None
+    assert environments.prepare(mine(), tmp_path / "environments") is None
     assert not (tmp_path / "environments").exists()
 
 
