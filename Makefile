@@ -2,6 +2,7 @@
 # PYTHON=/path/to/python uses an environment that already has everything, and installs nothing.
 
 SUITE_FROM := $(origin SUITE)
+BASE_FROM := $(origin BASE)
 SUITE ?= mini
 RUNS ?= runs
 BASE ?= HEAD~1
@@ -11,7 +12,7 @@ PYTHON ?=
 GUARD := .guard
 
 # What the user says reaches commands as text: neither make nor the shell reads it.
-SAID := METHOD SAMPLE REVIEW FILES OUT NAME TRACK SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE
+SAID := METHOD SAMPLE REVIEW FILES HEAD OUT NAME TRACK SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE
 $(foreach name,$(SAID),$(eval override $(name) := $$(value $(name))))
 export $(SAID)
 
@@ -71,7 +72,7 @@ test: $(SETUP)
 	$(PY) -m benchmark guard topk_sae --runs "$(GUARD)"
 
 review: $(SETUP)
-	@$(PY) -m benchmark review --base "$$BASE" $(if $(OUT),--out "$$OUT")
+	@$(PY) -m benchmark review $(if $(filter command environment,$(BASE_FROM)),--base "$$BASE") $(if $(OUT),--out "$$OUT")
 
 # What a review found: a method is checked and run on a small suite, or some of its cells are computed again.
 try: $(SETUP)
@@ -83,7 +84,7 @@ verify-reviewed: $(SETUP)
 	  $(PY) -m benchmark verify "$$method" --sample "$${SAMPLE:-4}" --runs "$$RUNS"; else echo "no method to verify"; exit 1; fi
 
 comment: $(SETUP)
-	@$(PY) -m benchmark comment "$$REVIEW" $(if $(FILES),--files "$$FILES") $(if $(OUT),--out "$$OUT")
+	@$(PY) -m benchmark comment "$$REVIEW" $(if $(FILES),--files "$$FILES") $(if $(HEAD),--head "$$HEAD") $(if $(OUT),--out "$$OUT")
 
 verify: $(SETUP)
 	@$(PY) -m benchmark verify "$$METHOD" --sample "$${SAMPLE:-4}" $(if $(filter command environment,$(SUITE_FROM)),--suite "$$SUITE") --runs "$$RUNS" $(if $(MARK),--mark)

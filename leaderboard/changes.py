@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,13 +46,20 @@ def since(base: str, root: Path) -> list[Change]:
     return found
 
 
+def uncommitted(root: Path, below: Sequence[str]) -> list[str]:
+    """Files below some paths that are changed or new and not committed; what git ignores is left out."""
+    listed = _git(root, "status", "--porcelain", "-z", "--no-renames", "--", *below).split("\0")
+    return [line[3:] for line in listed if line]
+
+
 def head(root: Path) -> str:
     """The commit that is checked out."""
     return _git(root, "rev-parse", "HEAD").strip()
 
 
 def _git(root: Path, *command: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, check=False)
     if done.returncode:
-        raise BadInput(f"git {command[0]}: {(done.stderr.strip().splitlines() or ['failed'])[0]}")
-    return done.stdout
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["failed"]
+        raise BadInput(f"git {command[0]}: {said[0]}")
+    return done.stdout.decode("utf-8", "replace")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +54,8 @@ def load(suite: str, runs: str | Path | None = None) -> Frames:
 def of_rows(rows: Sequence[ResultRow]) -> Frames:
     """The frames of rows."""
     entries = headline.entries(rows, board.known_floors())
-    claims = [line for entry in entries for line in _claims(entry)]
+    reported_by = {(row.suite, *row.name): row.info.reported_by for row in rows}
+    claims = [line for entry in entries for line in _claims(entry, reported_by)]
     latents = [_named(row, row.samples()) for row in rows]
     return Frames(
         pd.concat([_scores(row) for row in rows], ignore_index=True),
@@ -107,7 +108,7 @@ def _table(suite: str) -> tuple[str, str]:
     return name, content
 
 
-def _claims(entry: Entry) -> Iterator[dict[str, Any]]:
+def _claims(entry: Entry, reported_by: Mapping[tuple[str, str, str], str]) -> Iterator[dict[str, Any]]:
     against = [gate.name for gate in entry.gates if gate.voids]
     for standing in (entry.standing, *entry.beside):
         first = standing is entry.standing
@@ -115,6 +116,7 @@ def _claims(entry: Entry) -> Iterator[dict[str, Any]]:
             **dict(zip(ROW, (*_table(entry.suite), *entry.name), strict=True)),
             "metric": standing.metric,
             "floor": entry.floor,
+            "reported_by": reported_by.get((entry.suite, *entry.name)),
             "reference": entry.reference,
             **_against_nulls(standing),
             "p_holm": entry.p_holm if first else None,

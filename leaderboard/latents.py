@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,8 +69,8 @@ def find(name: str, runs: Path, published: Path) -> FoundCell:
     return _published(row, as_place(place), runs / "details")
 
 
-def published(root: Path, method: str, suite: str | None, details: Path) -> list[FoundCell]:
-    """Cells of all published rows of a method, of one suite or all.
+def published(root: Path, method: str, suite: str | None, details: Path) -> dict[str, Callable[[], FoundCell]]:
+    """Cells of all published rows of a method, of one suite or all, by score id; each is read when it is called.
 
     Raises:
         BadInput: there are none.
@@ -77,7 +78,11 @@ def published(root: Path, method: str, suite: str | None, details: Path) -> list
     rows = [row for row in results.rows(root, (suite,) if suite else None) if row.info.method == method]
     if not rows:
         raise BadInput(f"no published rows of {method}{f' on suite {suite}' if suite else ''}")
-    return [_published(row, as_place(place), details) for row in rows for place in row.cells.index]
+    return {
+        str(score_id): partial(_published, row, as_place(place), details)
+        for row in rows
+        for place, score_id in row.cells["score_id"].items()
+    }
 
 
 def table(cell: FoundCell) -> pd.DataFrame:

@@ -4,7 +4,7 @@ themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,17 +67,17 @@ def publish(
     return Published([path for folder, data in contents.items() for path in results.write(folder, data)], list(kept))
 
 
-def mark_verified(root: Path, cells: Collection[Where], key: str) -> list[Path]:
-    """Call the rows of these cells verified, and say which cells that rests on and what drew them."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    for where in cells:
+def mark_verified(root: Path, cells: Sequence[tuple[Where, str]], key: str) -> list[Path]:
+    """Call the rows of these cells verified, and say which cells that rests on, within what, and what drew them."""
+    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    for where, within in cells:
         place = "/".join(map(str, (where.variant, where.replicate, where.place, where.method_seed)))
-        rows.setdefault((where.suite, where.method, where.label), []).append(place)
+        rows.setdefault((where.suite, where.method, where.label), {})[place] = within
     written = []
     for (suite, method, label), places in rows.items():
         folder = root / suite / method / results.slug(label)
         info = results.read(folder).info
-        said = Verification(key=key, cells=tuple(sorted(places)))
+        said = Verification(key=key, cells=dict(sorted(places.items())))
         info = info.model_copy(update={"reported_by": "verified", "verification": said})
         written += results.write(folder, {results.RUN: results.run_json(info)})
     return written

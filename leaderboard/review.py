@@ -5,6 +5,7 @@ What is found goes to another place as data (`Review`), where `comment` shows it
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,8 +26,9 @@ from leaderboard.contents import different
 from leaderboard.rows import ResultRow
 
 MOST_FILE_BYTES, MOST_FOLDER_BYTES, MOST_REVIEW_BYTES = 1 << 20, 3 << 20, 1 << 18
-OTHERS_SHOWN = 3
-SUBMITTED = ("submissions/", "leaderboard/results/", "leaderboard/pages/", "leaderboard/LEADERBOARD.md")
+OTHERS_SHOWN, MOST_TOLD = 3, 100
+RESULTS, RENDERED = "leaderboard/results/", ("leaderboard/pages/", "leaderboard/LEADERBOARD.md")
+SUBMITTED = ("submissions/", RESULTS, *RENDERED)
 """Where files lie that no check is made of."""
 Text = Annotated[str, Field(max_length=600)]
 Name = Annotated[str, Field(max_length=200)]
@@ -65,8 +67,8 @@ class Review(_Closed):
 
     head: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     method: Annotated[str, Field(pattern=f"^{methods.NAME.pattern}$")] | None
-    findings: Annotated[tuple[ToldFinding, ...], Field(max_length=100)]
-    claims: Annotated[tuple[ToldClaim, ...], Field(max_length=100)] = ()
+    findings: Annotated[tuple[ToldFinding, ...], Field(max_length=MOST_TOLD)]
+    claims: Annotated[tuple[ToldClaim, ...], Field(max_length=MOST_TOLD)] = ()
 
     @property
     def refused(self) -> bool:
@@ -74,17 +76,28 @@ class Review(_Closed):
 
 
 def review(root: Path, base: str) -> Review:
-    """Of what is checked out at `root`, the repository that this code is of."""
+    """Of what is checked out at `root`, the repository that this code is of.
+
+    Raises:
+        BadInput: no such base, or files that are not committed.
+    """
+    if loose := changes.uncommitted(root, [path.rstrip("/") for path in SUBMITTED]):
+        raise BadInput(f"{loose[0]} is not committed: a review is of commits")
     changed = changes.since(base, root)
-    named = sorted({one.parts[1] for one in changed if one.parts[0] == "submissions" and len(one.parts) > 2})
-    findings, claims, method = [], [], None
-    if not named and not any(one.path.startswith("leaderboard/results/") for one in changed):
-        findings.append(Finding("no method", "this pull request touches no submission: the tests alone decide"))
+    named = {one.parts[1] for one in changed if one.parts[0] == "submissions" and len(one.parts) > 2}
+    outside = [one for one in changed if not one.path.startswith(SUBMITTED)]
+    if named or not outside:
+        named |= {one.parts[3] for one in changed if one.path.startswith(RESULTS) and len(one.parts) > 4}
+    method = min(named) if len(named) == 1 and methods.NAME.fullmatch(min(named)) else None
+    if named:
+        findings = list(_findings(changed, sorted(named), root))
     else:
-        method = named[0] if len(named) == 1 and methods.NAME.fullmatch(named[0]) else None
-        findings += list(_findings(changed, named, root))
-        if method is not None and not any(found.refused for found in findings):
-            claims = list(_claims(method))
+        findings = [Finding("no method", "this pull request submits none: tests and people decide")]
+        findings += _board(changed, root)
+    refused = any(one.refused for one in findings)
+    if method is not None and not refused and not (template.SUBMISSIONS / method).is_dir():
+        method = None
+    claims = list(itertools.islice(_claims(method), MOST_TOLD)) if method is not None and not refused else []
     told = [ToldFinding(asked=one.asked, said=one.said[:600], refused=one.refused) for one in findings]
     return Review(head=changes.head(root), method=method, findings=tuple(told), claims=tuple(claims))
 
@@ -105,10 +118,16 @@ def read(path: Path) -> Review:
         raise BadInput(f"no review: {error.errors()[0]['msg']}") from error
 
 
-def comment(found: Review, changed: Sequence[str] = ()) -> str:
+def comment(found: Review, changed: Sequence[str] = (), head: str | None = None) -> str:
     """A review as Markdown; its texts may be anybody's, and are shown as they are, without links or mentions. `changed`
-    names all files of the pull request: one that changes more than submissions was reviewed by its own code.
+    names all files of the pull request: one that changes more than submissions was reviewed by its own code. `head` is
+    the commit that was to be reviewed.
+
+    Raises:
+        BadInput: it is of another commit.
     """
+    if head is not None and found.head != head:
+        raise BadInput(f"the review is of {found.head[:12]}, and not of {head[:12]}")
     name = f"`{found.method}`" if found.method else "no method"
     parts = [f"**Review of {name}** at {found.head[:12]}: {'refused' if found.refused else 'nothing to refuse'}."]
     parts.append("\n".join(f"- {'refused' if one.refused else 'passed'}: {_shown(one)}" for one in found.findings))
@@ -123,8 +142,7 @@ def comment(found: Review, changed: Sequence[str] = ()) -> str:
 def _findings(changed: Sequence[Change], named: Sequence[str], root: Path) -> Iterator[Finding]:
     asked = "one method, and nothing else"
     if len(named) != 1:
-        said = f"it touches {', '.join(named)}: one method a pull request" if named else "results without their method"
-        yield Finding(asked, said, refused=True)
+        yield Finding(asked, f"it touches {', '.join(named)}: one method a pull request", refused=True)
         return
     name = named[0]
     others = [one.path for one in changed if not _own(one, name)]
@@ -133,12 +151,22 @@ def _findings(changed: Sequence[Change], named: Sequence[str], root: Path) -> It
         yield Finding(asked, f"it also touches {some}: take these out", refused=True)
     else:
         yield Finding(asked, name)
-    yield from _asked("files are plain and small", lambda: _files(changed, name))
-    method: list[Method] = []
-    yield from _asked("the method can be loaded and says what it is", lambda: method.append(_loaded(name)))
-    if method:
-        yield from _asked("results are whole and of this code", lambda: _results(method[0]))
-    if any(one.path.startswith("leaderboard/") and "/results/" not in one.path for one in changed):
+    (files,) = _asked("files are plain and small", lambda: _files(changed, name))
+    yield files
+    if files.refused:
+        return
+    if not (template.SUBMISSIONS / name).is_dir():
+        yield from _asked("what is withdrawn is gone", lambda: _withdrawn(name))
+    else:
+        method: list[Method] = []
+        yield from _asked("the method can be loaded and says what it is", lambda: method.append(_loaded(name)))
+        if method:
+            yield from _asked("results are whole and of this code", lambda: _results(method[0], changed))
+    yield from _board(changed, root)
+
+
+def _board(changed: Sequence[Change], root: Path) -> Iterator[Finding]:
+    if any(one.path.startswith(RENDERED) for one in changed):
         yield from _asked("the board is what the results say", lambda: _rendered(changed, root))
 
 
@@ -164,6 +192,8 @@ def _own(change: Change, name: str) -> bool:
 def _files(changed: Sequence[Change], name: str) -> str:
     present = [one for one in changed if not one.gone]
     for one in present:
+        if not one.path.isprintable() or "\N{REPLACEMENT CHARACTER}" in one.path:
+            raise BadInput(f"the name of {one.path!r} is not UTF-8, or holds what cannot be seen: rename it")
         if one.mode not in PLAIN:
             raise BadInput(f"{one.path} is a link or a submodule: put the file itself there")
         if one.size > MOST_FILE_BYTES:
@@ -178,26 +208,33 @@ def _files(changed: Sequence[Change], name: str) -> str:
 
 
 def _loaded(name: str) -> Method:
-    method = methods.load(name)
+    method = methods.load(str(template.SUBMISSIONS / name))
     for file in ("method.toml", "README.md"):
         text, made = method.folder / file, template.TEMPLATES / method.manifest.track / file
-        said = text.read_text(encoding="utf-8") if text.is_file() else ""
+        said = text.read_text(encoding="utf-8", errors="replace") if text.is_file() else ""
         line = next((line for line in made.read_text(encoding="utf-8").splitlines() if "?" in line), None)
         if not said.strip() or (line and line in said):
             raise BadInput(f"{file} is as the template has it: say in a sentence what the method is and asks")
     return method
 
 
-def _results(method: Method) -> str:
-    rows = [row for row in results.rows(board.RESULTS) if row.info.method == method.name]
-    folders = {path for path in board.RESULTS.glob(f"*/{method.name}/*") if path.is_dir()}
-    read_from = {results.folder_of(board.RESULTS, row.info) for row in rows}
-    for folder in sorted(folders - read_from):
-        results.read(folder)
+def _withdrawn(name: str) -> str:
+    """A method whose folder is gone, of the submissions; a baseline's results are nobody's to submit."""
+    if name in methods.names():
+        raise BadInput(f"{name} is a baseline: its results are the maintainers' to publish")
+    if left := sorted(board.RESULTS.glob(f"*/{name}")):
+        raise BadInput(f"{left[0].relative_to(board.RESULTS)} is left without its method: take it out, too")
+    return name
+
+
+def _results(method: Method, changed: Sequence[Change]) -> str:
+    """Rows that the pull request touches; those that it leaves alone were asked about when they came."""
+    touched = {one.parts[2:5] for one in changed if one.path.startswith(RESULTS) and not one.gone}
+    folders = sorted(board.RESULTS.joinpath(*place) for place in touched if len(place) == 3)
+    rows = [results.read(folder) for folder in folders]
     for row in rows:
         _sound(row, method)
-    sizes = {results.folder_of(board.RESULTS, row.info): _bytes(row) for row in rows}
-    results.check_sizes(sizes)
+    results.check_sizes({results.folder_of(board.RESULTS, row.info): _bytes(row) for row in rows})
     return f"{len(rows)} rows: {', '.join(f'{row.info.suite} ({row.info.label})' for row in rows)}" if rows else (
         "no results: they can follow"
     )  # fmt: skip
@@ -236,7 +273,7 @@ def _rendered(changed: Sequence[Change], root: Path) -> str:
         made = Path(folder)
         board.write(made, results.rows(board.RESULTS))
         for one in changed:
-            if one.path.startswith("leaderboard/") and "/results/" not in one.path:
+            if one.path.startswith(RENDERED):
                 theirs, ours = root / one.path, made / Path(one.path).relative_to("leaderboard")
                 if theirs.is_file() != ours.is_file() or (ours.is_file() and theirs.read_bytes() != ours.read_bytes()):
                     raise BadInput(f"{one.path} is not what `make leaderboard` renders: run it, or take the file out")
@@ -252,12 +289,15 @@ def _claims(method: str) -> Iterator[ToldClaim]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:200]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _code(text: str) -> str:
     """Text within a code span, which nothing in it ends: no link, no mention."""
-    return f"`{markdown.one_line(text).replace('`', chr(39))}`"
+    shown = markdown.one_line(text).replace("`", "'")
+    return f"`{shown}`"
 
 
 def _shown(found: ToldFinding) -> str:
@@ -269,13 +309,13 @@ def _line(claim: ToldClaim) -> dict[str, str]:
         return "n/a" if value is None else f"{value:+.4f}"
 
     return {
-        "suite": claim.suite,
+        "suite": _code(claim.suite),
         "settings": _code(claim.settings),
-        "metric": claim.metric,
+        "metric": _code(claim.metric),
         "gap (at least)": f"{number(claim.gap)} ({number(claim.at_least)})",
-        "against nulls": claim.verdict or "n/a",
+        "against nulls": _code(claim.verdict or "n/a"),
         "lead (at least)": f"{number(claim.lead)} ({number(claim.lead_at_least)})",
-        "over floors": claim.lead_verdict or "n/a",
+        "over floors": _code(claim.lead_verdict or "n/a"),
         "claim": {True: "yes", False: "no", None: ""}[claim.claim],
         "gates against": _code(claim.gates_against) if claim.gates_against else "",
     }

@@ -51,10 +51,10 @@ class Machine(_Closed):
 
 
 class Verification(_Closed):
-    """Which cells somebody else computed again, and the key that drew them."""
+    """Which cells somebody else computed again, within what they came out the same, and the key that drew them."""
 
     key: str
-    cells: tuple[str, ...]
+    cells: dict[str, str]
 
 
 class RowInfo(_Closed):

@@ -66,7 +66,17 @@ def test_nothing_of_a_stranger_meets_a_secret(path: Path) -> None:
         assert "github.token" not in text
     else:
         assert "head.sha" not in text.replace(".head.sha)", ""), "nothing of the pull request is checked out"
-        assert {("pull-requests", "write"), ("contents", "read")} < rights
+        assert {right for right in rights if right[1] == "write"} == {("pull-requests", "write"), ("statuses", "write")}
+
+
+def test_what_was_found_is_uploaded_before_the_method_runs() -> None:
+    """Code of a method could write another review, which a privileged workflow shows."""
+    for name, job in (("pull-request", "review"), ("verify", "verify")):
+        steps = parsed(ROOT / ".github" / "workflows" / f"{name}.yml")["jobs"][job]["steps"]
+        order = [step.get("run", step.get("uses", "")).split("@")[0].split(" OUT")[0] for step in steps]
+        found = order.index('make review BASE="$BASE_SHA"')
+        assert order[found + 1] == "actions/upload-artifact"
+        assert len(order) == found + 3, order
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

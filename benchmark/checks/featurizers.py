@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,26 +17,17 @@ from torch import Tensor
 from benchmark import keyed
 from benchmark.api import Latents
 from benchmark.checks.conformance import Asked, Refused
-from benchmark.data import blocks as token_blocks
-from benchmark.execution.contract import MethodError, Worker
-from benchmark.execution.local import ForkServers
-from benchmark.forward import activations
-from benchmark.models import subjects
-from benchmark.models.hookpoints import layer_of
+from benchmark.checks.fits import ASKED_TOKENS, HOOKPOINTS, Bench, Shown, made_up, subject
+from benchmark.execution.contract import MethodError
 from benchmark.reporting import Reporter, duration
-from benchmark.run.group import opening
 from benchmark.run.plan import MethodRun
 from benchmark.spec import suite as suites
-from benchmark.spec.variant import Variant
 from benchmark.store import Store
-from benchmark.tracks.features import remote
 from benchmark.tracks.features.featurizer import checked_directions, csr
-from benchmark.tracks.features.remote import Job, RemoteFeaturizer
+from benchmark.tracks.features.remote import RemoteFeaturizer
 
-SUITE, MEASURED_BY = "smoke", "mini"
-HOOKPOINTS = ("layers.2", "layers.1")
-WIDTHS = (64, 512)
-ASKED_TOKENS, FEW_TOKENS, CHUNK = 1_000, 96, 8_192
+MEASURED_BY = "mini"
+WIDTHS, FEW_TOKENS = (64, 512), 96
 TOKENS = {64: 8_192, 512: 2_048}
 BATCHINGS = (1_000, 333, 64, 1)
 SAME, CLOSE, RECONSTRUCTED = 0.999, 1e-4, 1e-5
@@ -46,99 +36,12 @@ apart, relative to the largest.
 """
 
 
-class Shown(NamedTuple):
-    """Activations by hookpoint: what a method is fitted on, and what it is asked about, [token, d_model] each."""
-
-    fitted: Mapping[str, Tensor]
-    asked: Tensor
-
-
-class Fit(NamedTuple):
-    """Featurizers in a worker, the first of which is asked; what fitting took."""
-
-    worker: Worker
-    featurizer: RemoteFeaturizer
-    reply: Mapping[str, Any]
-    seconds: float
-
-
-class Bench:
-    """Fits of one method in fresh workers, on activations that lie in files as they do in a run."""
-
-    def __init__(self, run: MethodRun, folder: Path, subject: Shown) -> None:
-        self.run, self.folder, self.subject = run, folder, subject
-        self.executor, self.saved = ForkServers(), folder / "saved"
-        self.saved.mkdir()
-        self.settings = run.rows[0].settings
-        self._limits = suites.load(SUITE).limits
-        self.fitted: Fit | None = None
-        self.written: set[str] = set()
-
-    def close(self) -> None:
-        self.executor.close()
-
-    @property
-    def first(self) -> Fit:
-        """The fit on the built-in subject that most questions are about."""
-        self.fitted = self.fitted or self.fit(self.subject)
-        return self.fitted
-
-    def open(self, material: Shown | None = None) -> Worker:
-        files = self._files(material) if material else {}
-        worker = self.executor.start(
-            lambda stream, number: files[stream] / str(number), self.folder / "log", self._limits, self.run.environment
-        )
-        worker.call(opening(self.run, torch.device("cpu"), 1))
-        worker.call({"op": "watch", "allowed": [str(self.saved), str(self.folder / "log")]})
-        return worker
-
-    def fit(self, material: Shown, *, times: int = 1) -> Fit:
-        """Fitted on the first hookpoint, or on all where the method's scope is the model; `times` jobs at once."""
-        scope = self.run.method.manifest.scope
-        seen = list(material.fitted) if scope == "model" else list(material.fitted)[:1] * times
-        worker, started = self.open(material), time.monotonic()
-        jobs = [self._job(material, hookpoint) for hookpoint in seen]
-        featurizers, reply = remote.fit(worker, jobs, scope)
-        fit = Fit(worker, featurizers[0], reply, time.monotonic() - started)
-        return fit._replace(featurizer=featurizers[-1]) if times > 1 else fit
-
-    def load(self) -> RemoteFeaturizer:
-        worker = self.open()
-        return remote.load(worker, [self.saved], [self._job(self.subject, HOOKPOINTS[0])])[0][0]
-
-    def settle(self, worker: Worker) -> None:
-        """Note what a worker wrote."""
-        self.written |= set(worker.call({"op": "written"})[0]["written"])
-
-    def _job(self, material: Shown, hookpoint: str) -> Job:
-        n_tokens, d_model = material.fitted[hookpoint].shape
-        stream = {
-            "id": f"{hookpoint}-{d_model}-{n_tokens}",
-            "d_model": d_model,
-            "n_tokens": n_tokens,
-            "chunk_tokens": CHUNK,
-            "shuffle_tokens": CHUNK,
-            "seed": keyed.seed("conformance stream"),
-            "dtype": "float32",
-        }
-        return Job(hookpoint, stream, keyed.seed("conformance fit"), dict(self.settings))
-
-    def _files(self, material: Shown) -> dict[str, Path]:
-        found = {}
-        for hookpoint, x in material.fitted.items():
-            home = self.folder / f"{hookpoint}-{x.shape[1]}-{len(x)}"
-            home.mkdir(exist_ok=True)
-            for number, chunk in enumerate(x.split(CHUNK)):
-                (home / str(number)).write_bytes(chunk.contiguous().numpy().tobytes())
-            found[home.name] = home
-        return found
-
-
 @contextmanager
 def questions(run: MethodRun, store: Store, reporter: Reporter) -> Iterator[Iterator[Asked]]:
     """All questions to a method of the features track, in the order in which they are asked."""
     with tempfile.TemporaryDirectory(prefix="nullgap-check-") as name:
-        bench = Bench(run, Path(name).resolve(), subject(store, reporter))
+        log = store.root / "logs" / f"check-{run.method.name}.log"
+        bench = Bench(run, Path(name).resolve(), subject(store, reporter), log.resolve())
         try:
             yield _questions(bench)
         finally:
@@ -165,35 +68,6 @@ def _questions(bench: Bench) -> Iterator[Asked]:
     yield "fits with more latents than tokens", partial(_few_tokens, bench)
     yield "writes nowhere but where it may", partial(_writing, bench)
     yield "time and memory", partial(_cost, bench)
-
-
-def subject(store: Store, reporter: Reporter) -> Shown:
-    """Activations of the built-in subject, trained."""
-    suite = suites.load(SUITE)
-    resolved = subjects.resolve(suite.subject, [Variant.parse("trained")], store.root / "subjects", download=True)
-    blocks = token_blocks.prepare(
-        suite.corpus, suite.tokens, resolved.tokenizer(), resolved.tokenizer_hash, store.root / "blocks",
-        lambda done, total: reporter.step("tokenising", done, total), reporter.say,
-    )  # fmt: skip
-    network, _ = resolved.network(0, Variant.parse("trained"))
-    layers = [layer_of(hookpoint) for hookpoint in HOOKPOINTS]
-
-    def read(split: str) -> list[Tensor]:
-        parts = [one.usable for one in activations.forward(network, blocks[split], split, layers)]
-        return [torch.cat(layer) for layer in zip(*parts, strict=True)]
-
-    return Shown(dict(zip(HOOKPOINTS, read("fit"), strict=True)), read("score")[0][:ASKED_TOKENS])
-
-
-def made_up(width: int, tokens: int) -> Shown:
-    """Sparse mixtures of drawn directions, off centre and with noise."""
-    rng = keyed.rng("conformance", width)
-    sources = 2 * width
-    active = rng.random((tokens + ASKED_TOKENS, sources)) < 4 / sources
-    codes = active * rng.exponential(1.0, active.shape)
-    x = codes @ rng.standard_normal((sources, width)) + rng.standard_normal(width)
-    noisy = torch.from_numpy((x + 0.1 * rng.standard_normal(x.shape)).astype(np.float32))
-    return Shown(dict.fromkeys(HOOKPOINTS, noisy[:tokens]), noisy[tokens:])
 
 
 def _settings(bench: Bench) -> None:
@@ -246,15 +120,14 @@ def _same_seed(bench: Bench) -> None:
 
 
 def _joint(bench: Bench) -> str | None:
-    with closing(bench.open()) as worker:
-        if not worker.call(opening(bench.run, torch.device("cpu"), 1))[0]["joint"]:
-            return "no fit_many: every cell is fitted alone"
-    together = bench.fit(bench.subject, times=2)
-    with closing(together.worker):
-        found = _codes(together.featurizer, bench.subject.asked)
-    if offence := _unlike(_codes(bench.first.featurizer, bench.subject.asked), found):
-        raise Refused(f"fit_many gives another featurizer than fit: {offence}; one job must not see another")
-    return None
+    if not bench.joint:
+        return "no fit_many: every cell is fitted alone"
+    together, other = bench.fit(bench.subject, *HOOKPOINTS), bench.fit(bench.subject, HOOKPOINTS[1])
+    with closing(together.worker), closing(other.worker):
+        for alone, joint in zip((bench.first.featurizer, other.featurizer), together.featurizers, strict=True):
+            if offence := _unlike(*(_codes(one, bench.subject.asked) for one in (alone, joint))):
+                raise Refused(f"fit_many gives another featurizer than fit: {offence}; one job must not see another")
+    return "jobs at two hookpoints, each as if alone"
 
 
 def _decoding(bench: Bench, *, linear: bool) -> str:
@@ -275,11 +148,12 @@ def _wrapped(bench: Bench) -> str:
     featurizer, x = bench.first.featurizer, bench.subject.asked
     worker = bench.first.worker
     _, original = worker.call({"op": "original", "index": 0}, {"x": x})
+    wanted = (len(x), featurizer.n_latents), tuple(x.shape)
+    given = tuple(original["codes"].shape), tuple(original["x"].shape)
+    if given != wanted:
+        raise Refused(f"original gives codes and reconstruction of shapes {given}, and {wanted} are needed")
     answer = featurizer.encode(x)
-    codes = csr(answer, featurizer.n_latents)
-    theirs = _sparse(original["codes"])
-    if codes.shape != theirs.shape:
-        raise Refused(f"codes have shape {codes.shape}, and the library's {theirs.shape}")
+    codes, theirs = csr(answer, featurizer.n_latents), _sparse(original["codes"])
     if offence := _unlike(codes, theirs):
         raise Refused(
             f"encode is not the library's: {offence}; look for decoder norms that are not folded in, a bias "
@@ -311,15 +185,24 @@ def _persistent(bench: Bench) -> str | None:
     written = sorted(path.relative_to(bench.saved) for path in bench.saved.rglob("*") if path.is_file())
     if others := [str(path) for path in written if path.suffix not in (".safetensors", ".json")]:
         raise Refused(f"save wrote {', '.join(others)}: safetensors and JSON alone are read back")
-    loaded = bench.load()
-    if loaded.n_latents != fit.featurizer.n_latents or loaded.decodes != fit.featurizer.decodes:
-        raise Refused(f"n_latents was {fit.featurizer.n_latents} and is {loaded.n_latents} when loaded")
-    if offence := _unlike(*(_codes(one, bench.subject.asked) for one in (fit.featurizer, loaded))):
-        raise Refused(f"a loaded featurizer answers otherwise: {offence}; save everything that encode uses")
-    answer = fit.featurizer.encode(bench.subject.asked)
-    if fit.featurizer.decodes and not torch.allclose(fit.featurizer.decode(answer), loaded.decode(answer)):
-        raise Refused("a loaded featurizer decodes otherwise: save everything that decode uses")
+    worker, loaded = bench.load()
+    with closing(worker):
+        _same_when_loaded(bench, fit.featurizer, loaded)
+        bench.settle(worker)
     return f"{sum((bench.saved / path).stat().st_size for path in written) / 2**20:.1f} MiB"
+
+
+def _same_when_loaded(bench: Bench, fitted: RemoteFeaturizer, loaded: RemoteFeaturizer) -> None:
+    if (loaded.n_latents, loaded.decodes) != (fitted.n_latents, fitted.decodes):
+        raise Refused(
+            f"n_latents was {fitted.n_latents} and is {loaded.n_latents} when loaded, decode was "
+            f"{'there' if fitted.decodes else 'not there'} and is {'there' if loaded.decodes else 'not there'}"
+        )
+    if offence := _unlike(*(_codes(one, bench.subject.asked) for one in (fitted, loaded))):
+        raise Refused(f"a loaded featurizer answers otherwise: {offence}; save everything that encode uses")
+    answer = fitted.encode(bench.subject.asked)
+    if fitted.decodes and not torch.allclose(fitted.decode(answer), loaded.decode(answer)):
+        raise Refused("a loaded featurizer decodes otherwise: save everything that decode uses")
 
 
 def _width(bench: Bench, width: int) -> str | None:
@@ -358,8 +241,9 @@ def _writing(bench: Bench) -> None:
 def _cost(bench: Bench) -> str:
     fit, suite = bench.first, suites.load(MEASURED_BY)
     tokens = _fitted_tokens(bench.subject)
-    cells = len(suite.subject.replicates) * len(suite.variants) * len(suite.hookpoints)
-    whole = fit.seconds * suite.tokens.fit / tokens * cells
+    fits = len(suite.subject.replicates) * len(suite.variants)
+    fits *= len(suite.hookpoints) if bench.run.method.manifest.scope == "hookpoint" else 1
+    whole = fit.seconds * suite.tokens.fit / tokens * fits
     return (
         f"{tokens:,} tokens fitted in {fit.seconds:.1f} s, peak {int(fit.reply['peak_bytes']) / 2**20:,.0f} MiB; fits "
         f"of suite {MEASURED_BY} may take {duration(whole)} on one core, with these settings"

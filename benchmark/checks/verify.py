@@ -35,17 +35,20 @@ class MovedMetric(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """How many metrics were compared, and within what; which moved; what differs in hashes, versions and hardware."""
+    """How many metrics were compared, and within what; which moved; what differs in hashes, versions and hardware; and
+    whether code, weights, text and what the method requires are the record's.
+    """
 
     compared: int
     moved: list[MovedMetric]
     differences: list[str]
     within: str
+    of_the_same: bool
 
 
-def sample(records: Sequence[Record], number: int, key: str) -> list[Record]:
-    """So many cells of a row or several, in an order that only the key decides: nobody can know it beforehand."""
-    return sorted(records, key=lambda record: keyed.digest("sample", key, record.score_id))[:number]
+def sample(score_ids: Sequence[str], number: int, key: str) -> list[str]:
+    """So many of some cells, in an order that the key alone decides."""
+    return sorted(score_ids, key=lambda score_id: keyed.digest("sample", key, score_id))[:number]
 
 
 def suite_of(record: Record, *, every: bool = False) -> Suite:
@@ -157,7 +160,8 @@ def compare(record: Record, again: Record, row: Sequence[Record] = ()) -> Verifi
             "go by)"
         )
     values = [MovedMetric(name, record.metrics[name].value, again.metrics[name].value) for name in moved]
-    return Verified(compared, values, differences, within)
+    same = (record.hashes, record.environment) == (again.hashes, again.environment)
+    return Verified(compared, values, differences, within, same)
 
 
 def _alike(record: Record, row: Sequence[Record]) -> list[Record]:

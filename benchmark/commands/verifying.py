@@ -11,6 +11,7 @@ from rich.table import Table
 
 from benchmark import terminal
 from benchmark.checks import guard, verify
+from benchmark.checks.verify import Verified
 from benchmark.commands.shared import MethodName, Runs, app, chosen_methods, clean_errors, console
 from benchmark.errors import BadInput
 from benchmark.reporting import Finding, plain, reporter
@@ -43,21 +44,23 @@ def verify_record(
         if number is None:
             if mark or key or suite:
                 raise BadInput("--mark, --key and --suite go with --sample")
-            if not _same_again(latents.find(record, runs, board.RESULTS), Store(runs)):
+            if _again(latents.find(record, runs, board.RESULTS), Store(runs)).moved:
                 raise typer.Exit(1)
             return
         key = key or secrets.token_hex(8)
         cells = latents.published(board.RESULTS, record, suite, runs / "details")
-        drawn = verify.sample([cell.record for cell in cells], number, key)
-        chosen = [cell for cell in cells if cell.record in drawn]
+        chosen = [cells[score_id]() for score_id in verify.sample(list(cells), number, key)]
         console.print(f"{len(chosen)} of {len(cells)} cells, drawn by --key {key}", highlight=False)
-        same = [_same_again(cell, Store(runs)) for cell in chosen]
-        if not all(same):
-            console.print(f"{same.count(False)} of {len(same)} cells came out otherwise", style="red")
+        found = [_again(cell, Store(runs)) for cell in chosen]
+        if moved := sum(bool(one.moved) for one in found):
+            console.print(f"{moved} of {len(found)} cells came out otherwise", style="red")
             raise typer.Exit(1)
-        console.print(f"{len(same)} cells are the same")
+        console.print(f"{len(found)} cells are the same")
+        if mark and not all(one.of_the_same for one in found):
+            raise BadInput("code, weights, text or requirements are not those of the rows: nothing is marked")
         if mark:
-            for path in publication.mark_verified(board.RESULTS, {cell.record.where for cell in chosen}, key):
+            places = [(cell.record.where, one.within) for cell, one in zip(chosen, found, strict=True)]
+            for path in publication.mark_verified(board.RESULTS, places, key):
                 console.print(terminal.said(str(path)), highlight=False, soft_wrap=True)
 
 
@@ -69,6 +72,7 @@ def review_changes(
     """Hold what a branch changes against what a pull request with a method may carry."""
     with clean_errors():
         found = review.review(methods.ROOT, base)
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
         for one in found.findings:
             console.print(terminal.finding(Finding(**one.model_dump())), markup=False, highlight=False, soft_wrap=True)
@@ -95,16 +99,19 @@ def comment_review(
     files: Annotated[
         Path | None, typer.Option(help="Names of all files that the pull request changes.", show_default="not told")
     ] = None,
+    head: Annotated[str | None, typer.Option(help="The commit that was to be reviewed.", show_default="any")] = None,
     out: Annotated[Path, typer.Option(help="Where the Markdown goes.")] = Path("comment.md"),
 ) -> None:
     """Show a review as Markdown: data in, text out, nothing of it is run."""
     with clean_errors():
         changed = files.read_text(encoding="utf-8").splitlines() if files else []
-        out.write_text(review.comment(review.read(path), changed), encoding="utf-8")
+        text = review.comment(review.read(path), changed, head)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
 
 
-def _same_again(cell: FoundCell, kept: Store) -> bool:
-    """Whether a cell comes out the same; prints what does not."""
+def _again(cell: FoundCell, kept: Store) -> Verified:
+    """A cell computed again; prints what came out otherwise."""
     with reporter(console) as report:
         after = verify.recompute(cell.record, report, kept)
     verified = verify.compare(cell.record, after, cell.others)
@@ -118,12 +125,12 @@ def _same_again(cell: FoundCell, kept: Store) -> bool:
     )
     if not verified.moved:
         console.print(f"{verified.compared} metrics are the same")
-        return True
+        return verified
     table = Table("metric", "record", "now")
     for moved in verified.moved:
         table.add_row(moved.metric, str(moved.recorded), str(moved.found))
     console.print(table)
-    return False
+    return verified
 
 
 @app.command("guard")

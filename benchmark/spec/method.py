@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 import tomllib
@@ -20,7 +21,6 @@ HOMES = (ROOT / "baselines", ROOT / "submissions")
 PROSE = {"README.md", "expected.json", "method.toml"}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._,\s-]+\])?==[A-Za-z0-9.!+_-]+(\s*;.*)?")
-IMPORTED = re.compile(r"^\s*(?:from|import)\s+(baselines|benchmark\.adapters)\.(\w+)", re.MULTILINE)
 ADAPTERS, ADAPTED = ROOT / "benchmark" / "adapters", "adapters."
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a table"}
 
@@ -42,7 +42,9 @@ class Manifest(Frozen):
     complete: bool = Field(
         False, description="requirements.txt names all that is installed: pip follows no dependencies of its packages"
     )
-    linear: bool = Field(True, description="decode is linear in the codes; false: metrics of directions are undefined")
+    linear: bool = Field(
+        True, description="decode is linear in the codes: without that, metrics of directions are undefined"
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="constructor's keyword arguments")
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="named changes to the settings")
 
@@ -212,15 +214,31 @@ def _used(file: Path, manifest: Manifest) -> list[Path]:
         if name not in (*names(HOMES[:1]), *adapters):
             raise BadInput(f"{file}: uses: {unknown('baseline or adapter', name, [*names(HOMES[:1]), *adapters])}")
     for source in file.parent.rglob("*.py"):
-        for home, name in IMPORTED.findall(source.read_text(encoding="utf-8", errors="replace")):
-            used = name if home == "baselines" else ADAPTED + name
-            if used not in (*manifest.uses, file.parent.name):
-                raise BadInput(f'{source} imports {home}.{name}: write uses = ["{used}"] into {file.name}')
+        for used in sorted(_imported(source) - {*manifest.uses, file.parent.name}):
+            raise BadInput(f'{source} imports {used} of ours: write uses = ["{used}"] into {file.name}')
     return [HOMES[0] / name for name in manifest.uses if not name.startswith(ADAPTED)]
 
 
+def _imported(source: Path) -> set[str]:
+    """Baselines and adapters that a file imports, as `uses` names them; what cannot be parsed ends when it is run."""
+    try:
+        nodes = list(ast.walk(ast.parse(source.read_bytes())))
+    except (SyntaxError, ValueError):
+        return set()
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {
+        f"{node.module}.{alias.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
+    }
+    parts = [name.split(".") for name in names]
+    found = {part[1] for part in parts if part[0] == "baselines" and len(part) > 1}
+    return found | {ADAPTED + part[2] for part in parts if part[:2] == ["benchmark", "adapters"] and len(part) > 2}
+
+
 def _adapters(manifest: Manifest) -> list[str]:
-    """Hashes of the adapters that a method imports, each with what it imports in turn."""
+    """Hashes of the adapters that a method imports, each with what they share."""
     shared = ADAPTERS / "codes.py"
     named = [ADAPTERS / f"{name.removeprefix(ADAPTED)}.py" for name in manifest.uses if name.startswith(ADAPTED)]
     return [keyed.files_digest([file, shared], ADAPTERS) for file in named]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from keyword import iskeyword
 from pathlib import Path
 
+from benchmark import api
 from benchmark.errors import BadInput, unknown
 from benchmark.spec import method as methods
 
@@ -27,10 +29,11 @@ def make(name: str, track: str, home: Path = SUBMISSIONS) -> Path:
     if name in methods.names() or (home / name).exists():
         raise BadInput(f"there is a method {name} already: choose another name")
     entry = "".join(part[:1].upper() + part[1:] for part in re.split(r"[_-]+", name))
-    entry = entry if entry.isidentifier() else f"Method{entry}"
+    # No class that cannot be, or that its own imports would be taken for.
+    entry = entry if entry.isidentifier() and not iskeyword(entry) and not hasattr(api, entry) else f"Method{entry}"
     folder = home / name
     folder.mkdir()
-    for template in sorted((TEMPLATES / track).iterdir()):
+    for template in sorted(path for path in (TEMPLATES / track).iterdir() if path.is_file()):
         text = template.read_text(encoding="utf-8").replace(CLASS, entry).replace("new_method", name)
         (folder / template.name).write_text(text, encoding="utf-8")
     return folder

@@ -99,7 +99,9 @@ def run(channel: socket.socket) -> None:
             return
         except Exception as error:
             traceback.print_exc()
-            last = traceback.extract_tb(error.__traceback__)[-1]
+            frames_of = traceback.extract_tb(error.__traceback__)
+            own = [one for one in frames_of if session.folder and Path(one.filename).is_relative_to(session.folder)]
+            last = (own or frames_of)[-1]
             where = f"{Path(last.filename).name}, line {last.lineno}"
             frames.send(channel, {"op": "error", "type": type(error).__name__, "message": str(error), "where": where})
         else:

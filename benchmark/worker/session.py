@@ -35,6 +35,7 @@ class Session:
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
+        self.folder: Path | None = None
         self._class: Any = None
         self._answers: Answers | None = None
         self._watch: Watch | None = None
@@ -52,7 +53,8 @@ class Session:
         # As in the harness: sums of numpy and scipy depend on the number of threads.
         threadpool_limits(1, user_api="blas")
         seed_everything(0)
-        self._class = load_class(Path(header["folder"]), header["entry"])
+        self.folder = Path(header["folder"])
+        self._class = load_class(self.folder, header["entry"])
         module, _, attribute = header["session"].partition(":")
         answers = getattr(importlib.import_module(module), attribute)
         self._answers = answers(self._class, self._fetch, torch.device(header["device"]))

@@ -1,4 +1,6 @@
-"""Which files a method writes, for `make check`: an honest author's mirror, not a jail."""
+"""Which files a method's Python opens to write, for `make check`: an honest author's mirror, not a jail. What a
+library in another language or another process writes is not heard.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from typing import Any
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = {"os.mkdir": 2, "os.remove": 1, "os.rmdir": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2, "os.chmod": 2}
 """Events that change a folder, and which argument is the open folder that their path is relative to, -1 for none."""
-CACHES = {"__pycache__", "dev"}
-"""Parts of a path that are nobody's: compiled code, devices."""
+CACHE, DEVICES = "__pycache__", "/dev"
+"""Nobody's: compiled code, and what is no file."""
 
 
 class Watch:
@@ -21,7 +23,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.written: dict[str, None] = {}
-        self.allowed = [Path(tempfile.gettempdir()).resolve()]
+        own = [tempfile.gettempdir(), DEVICES, *filter(None, [os.environ.get("NUMBA_CACHE_DIR")])]
+        self.allowed = [*map(Path, own), *map(Path, map(os.path.realpath, own))]
         sys.addaudithook(self._heard)
 
     def _heard(self, event: str, arguments: Sequence[Any]) -> None:
@@ -39,7 +42,7 @@ class Watch:
             path = os.path.join(_folder(folder), os.fsdecode(path))
         # Of the text alone: to look at the file system here would be heard again.
         found = Path(os.path.abspath(os.fsdecode(path)))
-        if not CACHES & set(found.parts) and not any(found.is_relative_to(one) for one in self.allowed):
+        if CACHE not in found.parts and not any(found.is_relative_to(one) for one in self.allowed):
             self.written[str(found)] = None
 
 

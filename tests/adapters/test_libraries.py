@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.checks import featurizers
+from benchmark.checks import featurizers, fits
 from benchmark.execution import environments
 from benchmark.execution.contract import MethodError
 from benchmark.run.plan import MethodRun
@@ -35,7 +35,7 @@ def test_the_libraries_stand_in_submissions() -> None:
 def test_a_wrapped_library_answers_as_the_library_does(
     name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(featurizers, "subject", lambda store, reporter: featurizers.made_up(32, 8_192))
+    monkeypatch.setattr(featurizers, "subject", lambda store, reporter: fits.made_up(32, 8_192))
     method = methods.load(name)
     few = {"expansion_factor": 4, "batch_size": 256}
     environment = environments.prepare(method, home)
@@ -55,7 +55,7 @@ def test_a_scale_that_decode_cannot_know_is_refused(home: Path, tmp_path: Path) 
     environment = environments.prepare(method, home)
     settings = method.manifest.settings | {"normalize_activations": "constant_norm_rescale"}
     run = MethodRun(method, [RunSettings("scaled", settings)], environment)
-    bench = featurizers.Bench(run, tmp_path, featurizers.made_up(32, 2_048))
+    bench = fits.Bench(run, tmp_path, fits.made_up(32, 2_048), tmp_path / "log")
     with pytest.raises(MethodError, match="decode gets codes alone"):
         bench.fit(bench.subject)
     bench.close()

@@ -126,11 +126,11 @@ def test_what_a_record_does_not_say_is_refused(record: Record, change: dict[str,
         verify.suite_of(changed)
 
 
-def test_a_sample_is_drawn_by_its_key_alone(record: Record) -> None:
-    cells = [record.model_copy(update={"score_id": f"{number:016x}"}) for number in range(20)]
+def test_a_sample_is_drawn_by_its_key_alone() -> None:
+    cells = [f"{number:016x}" for number in range(20)]
     drawn = verify.sample(cells, 5, "key")
     assert drawn == verify.sample(cells[::-1], 5, "key")
-    assert len({one.score_id for one in drawn}) == 5
+    assert len(set(drawn)) == 5
     assert drawn != verify.sample(cells, 5, "another key")
 
 

@@ -71,6 +71,12 @@ def test_files_are_plain_and_small(change: Change, said: str) -> None:
         review._files([plain(f"submissions/mine/{number}", 1 << 20) for number in range(4)], "mine")
 
 
+def test_a_comment_is_of_the_commit_that_was_to_be_reviewed() -> None:
+    assert review.comment(claimed(), head="a" * 40)
+    with pytest.raises(BadInput, match="not of bbbbbbbbbbbb"):
+        review.comment(claimed(), head="b" * 40)
+
+
 def claimed(**changes: Any) -> Review:
     line = {
         "suite": "mini", "settings": "default", "metric": "fuzzing@1", "gap": 0.1, "at_least": 0.05, "verdict": "beats",
@@ -82,7 +88,8 @@ def claimed(**changes: Any) -> Review:
 
 def test_a_comment_shows_numbers_and_nothing_that_acts() -> None:
     nasty = "`</details> @org/team [click](http://x) ![](http://y) <script> | a\n\n# big"
-    text = review.comment(claimed(said=nasty, settings=nasty))
+    texts = ("said", "settings", "suite", "metric", "verdict", "lead_verdict", "gates_against")
+    text = review.comment(claimed(**dict.fromkeys(texts, nasty)))
     assert "+0.1000 (+0.0500)" in text
     assert "\n# big" not in text
     outside = "".join(text.split("`")[::2])
@@ -166,7 +173,7 @@ def test_a_sound_branch_passes_and_its_claims_are_told(branch: Path) -> None:
     assert (status, found.method, len(found.findings)) == (0, "mine", 4)
     assert {claim.metric for claim in found.claims} == {"fuzzing-token-matched@1", "concept_recovery@1"}
     assert found.claims[0].gap == pytest.approx(0.0742, abs=1e-4)
-    assert "| mini" in review.comment(found)
+    assert "| `mini`" in review.comment(found)
 
 
 def edited(**changes: Any) -> Callable[[Path], None]:
@@ -193,9 +200,32 @@ def forged_board(clone: Path) -> None:
         file.write("mine is the best\n")
 
 
+def of_another(clone: Path) -> None:
+    path = clone / "leaderboard" / "results" / "mini" / "pca" / "default" / "scores.csv"
+    path.write_text(path.read_text().replace("0.5", "0.9"))
+
+
+def named_like_a_baseline(clone: Path) -> None:
+    """Its folder would make the baseline's published results its own."""
+    shutil.copytree(clone / "submissions" / "mine", clone / "submissions" / "pca")
+    shutil.rmtree(clone / "submissions" / "mine")
+    shutil.rmtree(clone / "leaderboard" / "results" / "mini" / "mine")
+
+
+def no_utf8(clone: Path) -> None:
+    (clone / "submissions" / "mine" / "README.md").write_bytes(b"\xff\xfe, what it asks")
+
+
+def no_name(clone: Path) -> None:
+    Path(os.fsdecode(bytes(clone) + b"/submissions/mine/\xff.py")).write_text("")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (of_another, "one method a pull request"),
+        (no_name, "is not UTF-8"),
+        (named_like_a_baseline, "pca is a baseline"),
         (other_code, "made by other code"),
         (fewer_cells, "its cells are not those of the suite"),
         (edited(reported_by="verified"), "only maintainers"),
@@ -216,7 +246,47 @@ def test_what_is_not_sound_is_refused(branch: Path, change: Callable[[Path], Non
     assert found.claims == ()
 
 
-def test_a_branch_without_a_method_is_for_the_tests(branch: Path) -> None:
+def test_a_branch_without_a_method_is_for_tests_and_people(branch: Path) -> None:
     status, found = reviewed(branch, "mine")
     assert (status, found.method) == (0, None)
-    assert "the tests alone decide" in found.findings[0].said
+    assert "tests and people decide" in found.findings[0].said
+
+
+def only_results(clone: Path) -> None:
+    path = clone / "leaderboard" / "results" / "mini" / "mine" / "default" / "run.json"
+    path.write_text(path.read_text() + "\n")
+
+
+def only_the_readme(clone: Path) -> None:
+    """Rows that somebody verified meanwhile are not asked about again."""
+    edited(reported_by="verified")(clone)
+    committed(clone, "verified by a maintainer")
+    with (clone / "submissions" / "mine" / "README.md").open("a") as file:
+        file.write("A typo less.\n")
+
+
+def withdrawn(clone: Path) -> None:
+    shutil.rmtree(clone / "submissions" / "mine")
+    shutil.rmtree(clone / "leaderboard" / "results" / "mini" / "mine")
+
+
+@pytest.mark.parametrize("change", [only_results, only_the_readme, withdrawn, no_utf8])
+def test_honest_changes_pass(branch: Path, change: Callable[[Path], None]) -> None:
+    before = git(branch, "rev-parse", "HEAD").strip()
+    change(branch)
+    committed(branch, "changed")
+    try:
+        status, found = reviewed(branch, "mine~1")
+    finally:
+        git(branch, "reset", "--quiet", "--hard", before)
+    assert [one for one in found.findings if one.refused] == []
+    assert (status, found.method) == (0, None if change is withdrawn else "mine")
+
+
+def test_what_is_not_committed_is_not_reviewed(branch: Path) -> None:
+    (branch / "submissions" / "mine" / "more.py").write_text("")
+    try:
+        with pytest.raises(BadInput, match=r"more.py is not committed"):
+            review.review(branch, "mine~1")
+    finally:
+        (branch / "submissions" / "mine" / "more.py").unlink()

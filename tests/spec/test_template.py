@@ -11,7 +11,16 @@ from benchmark.spec import method as methods
 from benchmark.spec import template
 
 
-@pytest.mark.parametrize(("name", "entry"), [("my_method", "MyMethod"), ("x", "X"), ("3-fold", "Method3Fold")])
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("my_method", "MyMethod"),
+        ("x", "X"),
+        ("3-fold", "Method3Fold"),
+        ("none", "MethodNone"),
+        ("latents", "MethodLatents"),
+    ],
+)
 def test_a_folder_that_is_a_method(tmp_path: Path, name: str, entry: str) -> None:
     folder = template.make(name, "features", tmp_path)
     made = methods.load(str(folder))

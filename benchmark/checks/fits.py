@@ -1,0 +1,160 @@
+"""Fits of one method for `make check`: fresh workers, on activations that lie in files as they do in a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark import keyed
+from benchmark.data import blocks as token_blocks
+from benchmark.execution.contract import Worker
+from benchmark.execution.local import ForkServers
+from benchmark.forward import activations
+from benchmark.models import subjects
+from benchmark.models.hookpoints import layer_of
+from benchmark.reporting import Reporter
+from benchmark.run.group import opening
+from benchmark.run.plan import MethodRun
+from benchmark.spec import suite as suites
+from benchmark.spec.variant import Variant
+from benchmark.store import Store
+from benchmark.tracks.features import remote
+from benchmark.tracks.features.remote import Job, RemoteFeaturizer
+
+SUITE = "smoke"
+HOOKPOINTS = ("layers.2", "layers.1")
+ASKED_TOKENS, CHUNK = 1_000, 8_192
+
+
+class Shown(NamedTuple):
+    """Activations by hookpoint: what a method is fitted on, and what it is asked about, [token, d_model] each."""
+
+    fitted: Mapping[str, Tensor]
+    asked: Tensor
+
+
+class Fit(NamedTuple):
+    """Featurizers in a worker, the first of which is asked unless it is said otherwise; what fitting took."""
+
+    worker: Worker
+    featurizers: Sequence[RemoteFeaturizer]
+    reply: Mapping[str, Any]
+    seconds: float
+
+    @property
+    def featurizer(self) -> RemoteFeaturizer:
+        return self.featurizers[0]
+
+
+class Bench:
+    """Fits of one method in fresh workers, on activations that lie in files as they do in a run."""
+
+    def __init__(self, run: MethodRun, folder: Path, subject: Shown, log: Path) -> None:
+        self.run, self.folder, self.subject, self._log = run, folder, subject, log
+        self.executor, self.saved = ForkServers(), folder / "saved"
+        self.saved.mkdir()
+        self.settings, self.joint = run.rows[0].settings, False
+        self._before = contents(run.method.folder)
+        self._limits = suites.load(SUITE).limits
+        self.fitted: Fit | None = None
+        self.written: set[str] = set()
+
+    def close(self) -> None:
+        self.executor.close()
+
+    @property
+    def first(self) -> Fit:
+        """The fit on the built-in subject that most questions are about."""
+        self.fitted = self.fitted or self.fit(self.subject)
+        return self.fitted
+
+    def open(self, material: Shown | None = None) -> Worker:
+        files = self._files(material) if material else {}
+        worker = self.executor.start(
+            lambda stream, number: files[stream] / str(number), self._log, self._limits, self.run.environment
+        )
+        self.joint = bool(worker.call(opening(self.run, torch.device("cpu"), 1))[0]["joint"])
+        worker.call({"op": "watch", "allowed": [str(self.saved), str(self._log)]})
+        return worker
+
+    def fit(self, material: Shown, *hookpoints: str) -> Fit:
+        """Fitted on the first hookpoint, or on those that are named at once, each with a seed of its own; on all where
+        the method's scope is the model.
+        """
+        scope = self.run.method.manifest.scope
+        seen = list(material.fitted) if scope == "model" else hookpoints or list(material.fitted)[:1]
+        worker, started = self.open(material), time.monotonic()
+        featurizers, reply = remote.fit(worker, [self._job(material, hookpoint) for hookpoint in seen], scope)
+        return Fit(worker, featurizers, reply, time.monotonic() - started)
+
+    def load(self) -> tuple[Worker, RemoteFeaturizer]:
+        worker = self.open()
+        return worker, remote.load(worker, [self.saved], [self._job(self.subject, HOOKPOINTS[0])])[0][0]
+
+    def settle(self, worker: Worker) -> None:
+        """Note what a worker wrote, as it heard it or as its folder shows it."""
+        self.written |= set(worker.call({"op": "written"})[0]["written"])
+        self.written |= contents(self.run.method.folder) - self._before
+
+    def _job(self, material: Shown, hookpoint: str) -> Job:
+        n_tokens, d_model = material.fitted[hookpoint].shape
+        stream = {
+            "id": f"{hookpoint}-{d_model}-{n_tokens}",
+            "d_model": d_model,
+            "n_tokens": n_tokens,
+            "chunk_tokens": CHUNK,
+            "shuffle_tokens": CHUNK,
+            "seed": keyed.seed("conformance stream"),
+            "dtype": "float32",
+        }
+        return Job(hookpoint, stream, keyed.seed("conformance fit", hookpoint), dict(self.settings))
+
+    def _files(self, material: Shown) -> dict[str, Path]:
+        found = {}
+        for hookpoint, x in material.fitted.items():
+            home = self.folder / f"{hookpoint}-{x.shape[1]}-{len(x)}"
+            home.mkdir(exist_ok=True)
+            for number, chunk in enumerate(x.split(CHUNK)):
+                (home / str(number)).write_bytes(chunk.contiguous().numpy().tobytes())
+            found[home.name] = home
+        return found
+
+
+def subject(store: Store, reporter: Reporter) -> Shown:
+    """Activations of the built-in subject, trained."""
+    suite = suites.load(SUITE)
+    resolved = subjects.resolve(suite.subject, [Variant.parse("trained")], store.root / "subjects", download=True)
+    blocks = token_blocks.prepare(
+        suite.corpus, suite.tokens, resolved.tokenizer(), resolved.tokenizer_hash, store.root / "blocks",
+        lambda done, total: reporter.step("tokenising", done, total), reporter.say,
+    )  # fmt: skip
+    network, _ = resolved.network(0, Variant.parse("trained"))
+    layers = [layer_of(hookpoint) for hookpoint in HOOKPOINTS]
+
+    def read(split: str) -> list[Tensor]:
+        parts = [one.usable for one in activations.forward(network, blocks[split], split, layers)]
+        return [torch.cat(layer) for layer in zip(*parts, strict=True)]
+
+    return Shown(dict(zip(HOOKPOINTS, read("fit"), strict=True)), read("score")[0][:ASKED_TOKENS])
+
+
+def made_up(width: int, tokens: int) -> Shown:
+    """Sparse mixtures of drawn directions, off centre and with noise."""
+    rng = keyed.rng("conformance", width)
+    sources = 2 * width
+    active = rng.random((tokens + ASKED_TOKENS, sources)) < 4 / sources
+    codes = active * rng.exponential(1.0, active.shape)
+    x = codes @ rng.standard_normal((sources, width)) + rng.standard_normal(width)
+    noisy = torch.from_numpy((x + 0.1 * rng.standard_normal(x.shape)).astype(np.float32))
+    return Shown(dict.fromkeys(HOOKPOINTS, noisy[:tokens]), noisy[tokens:])
+
+
+def contents(folder: Path) -> set[str]:
+    """Files below a method's folder, but compiled code."""
+    return {str(path) for path in folder.rglob("*") if "__pycache__" not in path.parts}
