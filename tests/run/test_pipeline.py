@@ -30,6 +30,7 @@ from benchmark.run import pipeline, plan
 from benchmark.run.pipeline import Outcome
 from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
+from benchmark.spec import template
 from benchmark.spec.method import Method
 from benchmark.spec.suite import Suite
 from benchmark.spec.variant import Variant
@@ -320,13 +321,13 @@ def submission(folder: Path, settings: str = "", scope: str = "hookpoint", code:
     return methods.load("units", (folder,))
 
 
-def test_the_example_of_the_submissions_page_runs(suite: Suite, tmp_path: Path) -> None:
-    blocks = re.findall(r"```(python|toml)\n(.*?)```", (ROOT / "submissions" / "README.md").read_text(), re.DOTALL)
-    home = tmp_path / "methods" / "first_units"
-    home.mkdir(parents=True)
-    for kind, text in blocks:
-        (home / {"python": "method.py", "toml": "method.toml"}[kind]).write_text(textwrap.dedent(text))
-    method = methods.load("first_units", (home.parent,))
+def test_the_template_is_the_example_of_the_submissions_page_and_runs(suite: Suite, tmp_path: Path) -> None:
+    folder = template.make("my_method", "features", tmp_path)
+    page = (ROOT / "submissions" / "README.md").read_text()
+    (example, *_) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    shown, made = textwrap.dedent(example), (folder / "method.py").read_text()
+    assert [line for line in shown.splitlines() if line] == [line for line in made.splitlines() if line]
+    method = methods.load(str(folder))
     small = suite.model_copy(update={"variants": ("trained",), "metrics": ("l0@1",)})
     assert run(small, tmp_path / "runs", Silent(), method=method) == Outcome(4, 0, [], {})
 
