@@ -64,3 +64,10 @@ def headings(rows: Sequence[ResultRow], shipped: Shipped) -> dict[str, Heading]:
 def different(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """How two suites of one name differ."""
     return differences(one, other) or [ELSEWHERE]
+
+
+def otherwise(content: Mapping[str, Any], shipped: Mapping[str, Any]) -> str:
+    """What a suite says otherwise than the repository's of its name, empty for nothing; its judge may be another."""
+    if {**content, "judge": ""} == {**shipped, "judge": ""}:
+        return ""
+    return "; ".join(different(content, shipped))

@@ -17,7 +17,6 @@ from leaderboard.rows import PLACE, ResultRow, as_place
 
 ROW = ("suite", "content", "method", "settings")
 FORMS = ("csv", "json")
-KEYS = [*ROW, *PLACE]
 
 
 class Frames(NamedTuple):
@@ -52,16 +51,19 @@ def load(suite: str, runs: str | Path | None = None) -> Frames:
 
 
 def of_rows(rows: Sequence[ResultRow]) -> Frames:
-    """The frames of rows."""
-    entries = headline.entries(rows, board.known_floors())
-    reported_by = {(row.suite, *row.name): row.info.reported_by for row in rows}
-    claims = [line for entry in entries for line in _claims(entry, reported_by)]
-    latents = [_named(row, row.samples()) for row in rows]
+    """The frames of rows, one at least."""
     return Frames(
         pd.concat([_scores(row) for row in rows], ignore_index=True),
-        pd.DataFrame(claims),
-        pd.concat(latents, ignore_index=True) if latents else pd.DataFrame(columns=KEYS),
+        claims(rows),
+        pd.concat([_named(row, row.samples()) for row in rows], ignore_index=True),
     )
+
+
+def claims(rows: Sequence[ResultRow]) -> pd.DataFrame:
+    """A line per row and metric that a verdict is of, the best first."""
+    reported_by = {(row.suite, *row.name): row.info.reported_by for row in rows}
+    entries = headline.entries(rows, board.known_floors())
+    return pd.DataFrame([line for entry in entries for line in _claims(entry, reported_by)])
 
 
 def export(frames: Frames, folder: Path, form: str) -> list[Path]:
@@ -90,8 +92,7 @@ def export(frames: Frames, folder: Path, form: str) -> list[Path]:
 def _scores(row: ResultRow) -> pd.DataFrame:
     long = row.scores.reset_index().melt(PLACE, var_name="metric", value_name="value")
     why = {(one.metric, cell): one.reason for one in row.info.undefined for cell in one.cells}
-    places = zip(*(long[name] for name in PLACE), strict=True)
-    cells = ["/".join(map(str, as_place(place))) for place in places]
+    cells = [as_place(place).path for place in zip(*(long[name] for name in PLACE), strict=True)]
     reasons = [why.get(key, "no reason given") for key in zip(long["metric"], cells, strict=True)]
     long["reason"] = pd.Series(reasons, dtype=object).where(long["value"].isna())
     return _named(row, long)

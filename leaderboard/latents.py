@@ -15,7 +15,7 @@ from benchmark.metrics import family
 from benchmark.records import MetricValue, Record, Where
 from benchmark.store import read, readable
 from leaderboard import publication, results
-from leaderboard.rows import PLACE, ResultRow, as_place
+from leaderboard.rows import PLACE, CellPlace, ResultRow, as_place
 
 SCORE_ID = re.compile("[0-9a-f]{16}")
 MARKED = re.compile(r"<<(.*?)>>", re.DOTALL)
@@ -111,12 +111,12 @@ def one(cell: FoundCell, latent: int) -> Latent:
     return Latent(chosen.iloc[0], contexts[contexts["row"] == chosen.index[0]])
 
 
-def record_of(row: ResultRow, place: tuple[str, int, str, int]) -> Record:
+def record_of(row: ResultRow, place: CellPlace) -> Record:
     """A published cell as a record, with the values that its files have."""
     info, values = row.info, row.scores.xs(place)
     cell: dict[str, Any] = {str(name): value for name, value in row.cells.xs(place).items()}
     made = info.machines[int(cell["machine"])]
-    why = {one.metric: one.reason for one in info.undefined if "/".join(map(str, place)) in one.cells}
+    why = {one.metric: one.reason for one in info.undefined if place.path in one.cells}
     where = dict(zip(PLACE, place, strict=True))
 
     def part(name: str) -> dict[str, float]:
@@ -165,7 +165,7 @@ def _own(path: Path) -> FoundCell:
     return FoundCell(record, others, latents, lambda: pd.read_parquet(path.with_suffix(".contexts.parquet")), "")
 
 
-def _published(row: ResultRow, place: tuple[str, int, str, int], details: Path) -> FoundCell:
+def _published(row: ResultRow, place: CellPlace, details: Path) -> FoundCell:
     elsewhere = publication.details_of(row, details)
 
     def part(name: str) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from benchmark.records import Record, Where
 from benchmark.store import TABLES, Store, temporary_of
 from leaderboard import results
 from leaderboard.agreement import disagreements
-from leaderboard.contents import Shipped, different
+from leaderboard.contents import Shipped, otherwise
 from leaderboard.rows import PLACE, CellPlace, ResultRow, Verification, of_records, place_of, wanted
 
 NAMED = 3
@@ -71,8 +71,8 @@ def mark_verified(root: Path, cells: Sequence[tuple[Where, str]], key: str) -> l
     """Call the rows of these cells verified, and say which cells that rests on, within what, and what drew them."""
     rows: dict[tuple[str, str, str], dict[str, str]] = {}
     for where, within in cells:
-        place = "/".join(map(str, (where.variant, where.replicate, where.place, where.method_seed)))
-        rows.setdefault((where.suite, where.method, where.label), {})[place] = within
+        place = CellPlace(where.variant, where.replicate, where.place, where.method_seed)
+        rows.setdefault((where.suite, where.method, where.label), {})[place.path] = within
     written = []
     for (suite, method, label), places in rows.items():
         folder = root / suite / method / results.slug(label)
@@ -93,8 +93,7 @@ def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, families: Ma
     which = f"{first.where.method} ({first.where.label}) on suite {first.where.suite}"
     if len({record.suite_hash for record in row}) > 1:
         raise BadInput(f"{which} mixes cells of suites of different content: run it again")
-    if shipped is not None and {**first.suite, "judge": ""} != {**shipped, "judge": ""}:
-        said = "; ".join(different(first.suite, shipped))
+    if shipped is not None and (said := otherwise(first.suite, shipped)):
         raise BadInput(f"{which}: that suite is not the repository's ({said}): give yours a name of its own")
     present = {CellPlace(*place_of(record)) for record in row if record.status == "scored"}
     try:

@@ -22,7 +22,7 @@ from benchmark.spec import template
 from benchmark.spec.method import Method
 from leaderboard import board, changes, frames, markdown, results
 from leaderboard.changes import PLAIN, Change
-from leaderboard.contents import different
+from leaderboard.contents import otherwise
 from leaderboard.rows import ResultRow
 
 MOST_FILE_BYTES, MOST_FOLDER_BYTES, MOST_REVIEW_BYTES = 1 << 20, 3 << 20, 1 << 18
@@ -231,33 +231,27 @@ def _results(method: Method, changed: Sequence[Change]) -> str:
     """Rows that the pull request touches; those that it leaves alone were asked about when they came."""
     touched = {one.parts[2:5] for one in changed if one.path.startswith(RESULTS) and not one.gone}
     folders = sorted(board.RESULTS.joinpath(*place) for place in touched if len(place) == 3)
+    held = {folder: {path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders}
+    for folder, files in held.items():
+        if extra := sorted(files.keys() - set(results.FILES)):
+            raise BadInput(f"{folder} holds {', '.join(extra)}: a row has four files and no others")
     rows = [results.read(folder) for folder in folders]
     for row in rows:
         _sound(row, method)
-    results.check_sizes({results.folder_of(board.RESULTS, row.info): _bytes(row) for row in rows})
+    results.check_sizes(held)
     return f"{len(rows)} rows: {', '.join(f'{row.info.suite} ({row.info.label})' for row in rows)}" if rows else (
         "no results: they can follow"
     )  # fmt: skip
 
 
-def _bytes(row: ResultRow) -> dict[str, bytes]:
-    folder = results.folder_of(board.RESULTS, row.info)
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def _sound(row: ResultRow, method: Method) -> None:
     """A row of the repository's suite, of the method's code and settings as they are, that nobody has verified yet."""
     info, which = row.info, f"{row.info.suite} ({row.info.label})"
-    extra = {path.name for path in results.folder_of(board.RESULTS, info).iterdir()} - set(results.FILES)
-    if extra:
-        raise BadInput(f"{which} holds {', '.join(sorted(extra))}: a row has four files and no others")
     shipped = board.shipped(info.suite, info.track)
     if shipped is None:
         raise BadInput(f"{which}: there is no suite {info.suite} in the repository")
-    if {**info.content, "judge": ""} != {**shipped, "judge": ""}:
-        raise BadInput(
-            f"{which} is of another suite than the repository's: {'; '.join(different(info.content, shipped))}"
-        )
+    if said := otherwise(info.content, shipped):
+        raise BadInput(f"{which} is of another suite than the repository's: {said}")
     if info.hashes.get("code") != method.code_hash:
         raise BadInput(f"{which} was made by other code than submissions/{method.name}: run it again and publish")
     if info.settings not in [one.settings for one in methods.rows(method, suites.load(info.suite))] and (
@@ -283,7 +277,7 @@ def _rendered(changed: Sequence[Change], root: Path) -> str:
 def _claims(method: str) -> Iterator[ToldClaim]:
     suites_of = sorted({path.parent.name for path in board.RESULTS.glob(f"*/{method}")})
     for suite in suites_of:
-        lines = frames.load(suite).claims
+        lines = frames.claims(results.rows(board.RESULTS, (suite,)))
         for line in lines[lines["method"] == method].to_dict("records"):
             yield ToldClaim(**{name: _plain(line[name]) for name in ToldClaim.model_fields})
 

@@ -34,7 +34,7 @@ class _Closed(BaseModel):
 
 
 class Undefined(_Closed):
-    """Why a metric has no value, and in which cells: variant/replicate/place/method seed."""
+    """Why a metric has no value, and in which cells, by `CellPlace.path`."""
 
     metric: MetricName
     reason: str
@@ -121,6 +121,11 @@ class CellPlace(NamedTuple):
     def __str__(self) -> str:
         return f"{self.variant} of replicate {self.replicate} at {self.place} (method seed {self.method_seed})"
 
+    @property
+    def path(self) -> str:
+        """As the files of a row name it: variant/replicate/place/method seed."""
+        return "/".join(map(str, self))
+
 
 def as_place(index: Hashable) -> CellPlace:
     """An entry of a row's index."""
@@ -165,7 +170,7 @@ def _row(members: list[Record], joins: Mapping[str, list[Join]], tables: Tables)
         values, reasons = _values(record, joins.get(record.score_id, ()))
         lines.append(place | values)
         for metric, reason in reasons.items():
-            why.setdefault((metric, reason), []).append("/".join(map(str, place.values())))
+            why.setdefault((metric, reason), []).append(CellPlace(*place_of(record)).path)
         made = Machine(
             versions=record.versions,
             hardware=record.hardware,

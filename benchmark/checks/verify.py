@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark import keyed, registry
 from benchmark.errors import BadInput
+from benchmark.execution import environments
 from benchmark.models.mini import builtin
 from benchmark.records import MetricValue, Record
 from benchmark.reporting import Reporter
@@ -106,15 +107,13 @@ def recompute(record: Record, reporter: Reporter, kept: Store | None = None) -> 
     """The cell, fitted and scored again in a folder of its own; what its method requires is kept in `kept`."""
     method = methods.load(record.where.method)
     suite = suite_of(record, every=method.manifest.scope == "model")
-    row = RunSettings(record.where.label, record.settings)
+    run = MethodRun(method, [RunSettings(record.where.label, record.settings)])
+    if method.requirements and kept is not None:
+        kept.check()
+        run = run._replace(environment=environments.prepare(method, kept.root / "environments", reporter.say))
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        if method.requirements and kept is not None:
-            kept.check()
-            store.check()
-            (kept.root / "environments").mkdir(exist_ok=True)
-            (store.root / "environments").symlink_to((kept.root / "environments").resolve())
-        outcome = pipeline.run(suite, [MethodRun(method, [row])], store, "process", reporter)
+        outcome = pipeline.run(suite, [run], store, "process", reporter)
         if outcome.failed:
             raise BadInput(f"the cell failed: {outcome.failed[0].error}")
         where = record.where.model_dump(include={"variant", "replicate", "place", "method_seed"})

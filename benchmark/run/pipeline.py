@@ -242,7 +242,7 @@ def _environment(one: MethodRun, executor: Executor, store: Store, reporter: Rep
         raise BadInput(
             f"{one.method.name} has a requirements.txt, and so runs in a process of its own: leave --isolation out"
         )
-    return environments.prepare(one.method, store.root / "environments", reporter.say)
+    return one.environment or environments.prepare(one.method, store.root / "environments", reporter.say)
 
 
 def _check_settings(planned: Plan, one: MethodRun, executor: Executor, store: Store) -> bool:

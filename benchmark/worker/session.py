@@ -42,9 +42,8 @@ class Session:
 
     def handle(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
         """Answer one request; what the method raises comes through."""
-        op = header["op"]
-        own = self._answers if op not in ("open", "check", "watch", "written") else self
-        reply: Reply = getattr(own, f"on_{op}")(header, tensors)
+        answer = f"on_{header['op']}"
+        reply: Reply = getattr(self if hasattr(self, answer) else self._answers, answer)(header, tensors)
         return reply
 
     def on_open(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
