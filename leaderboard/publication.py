@@ -107,19 +107,26 @@ def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, families: Ma
         )
     another_judge = shipped is not None and first.suite["judge"] != shipped["judge"]
     for record in row:
-        own = {name: one for name, one in families.items() if not (another_judge and _asks_a_judge(name))}
-        lacking = [name for name, one in own.items() if record.families.get(name) != one]
-        lacking += [name for name in families if name not in record.families and name not in lacking]
+        missed = lacking(record.families, families, another_judge=another_judge)
         shared = record.families.keys() & first.families.keys()
-        if lacking or any(record.families[name] != first.families[name] for name in shared):
+        if missed or any(record.families[name] != first.families[name] for name in shared):
             said = (
-                f"lacks {', '.join(lacking)} as this version defines them"
-                if lacking
-                else "has other metrics than others"
+                f"lacks {', '.join(missed)} as this version defines them" if missed else "has other metrics than others"
             )
             raise BadInput(f"{which}: a cell {said}: run the suite again, which computes what is missing alone")
         if wrong := disagreements(record, store.latents(record)):
             raise BadInput(f"{which}: record {record.score_id} does not agree with itself: {wrong[0]}")
+
+
+def lacking(own: Mapping[str, str], families: Mapping[str, str], *, another_judge: bool) -> list[str]:
+    """Families that a row does not have, or not as this version defines them: under another judge than the suite's
+    those that ask one have ids of their own.
+    """
+    return [
+        name
+        for name, one in families.items()
+        if name not in own or (own[name] != one and not (another_judge and _asks_a_judge(name)))
+    ]
 
 
 def _asks_a_judge(name: str) -> bool:

@@ -20,7 +20,7 @@ from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
 from benchmark.spec import template
 from benchmark.spec.method import Method
-from leaderboard import board, changes, frames, markdown, results
+from leaderboard import board, changes, frames, markdown, publication, results
 from leaderboard.changes import PLAIN, Change
 from leaderboard.contents import otherwise
 from leaderboard.rows import ResultRow
@@ -252,6 +252,9 @@ def _sound(row: ResultRow, method: Method) -> None:
         raise BadInput(f"{which}: there is no suite {info.suite} in the repository")
     if said := otherwise(info.content, shipped):
         raise BadInput(f"{which} is of another suite than the repository's: {said}")
+    families, another_judge = board.families(info.suite, info.track), info.content["judge"] != shipped["judge"]
+    if missed := publication.lacking(info.families, families, another_judge=another_judge):
+        raise BadInput(f"{which} lacks {', '.join(missed)} as this version defines them: run it again and publish")
     if info.hashes.get("code") != method.code_hash:
         raise BadInput(f"{which} was made by other code than submissions/{method.name}: run it again and publish")
     if info.settings not in [one.settings for one in methods.rows(method, suites.load(info.suite))] and (

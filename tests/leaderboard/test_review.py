@@ -195,6 +195,12 @@ def fewer_cells(clone: Path) -> None:
         path.write_text("\n".join(path.read_text().splitlines()[:-3]) + "\n")
 
 
+def a_family_less(clone: Path) -> None:
+    info = clone / "leaderboard" / "results" / "mini" / "mine" / "default" / "run.json"
+    families = json.loads(info.read_text())["families"]
+    edited(families={name: one for name, one in families.items() if name != "causal"})(clone)
+
+
 def forged_board(clone: Path) -> None:
     with (clone / "leaderboard" / "LEADERBOARD.md").open("a") as file:
         file.write("mine is the best\n")
@@ -227,6 +233,7 @@ def no_name(clone: Path) -> None:
         (no_name, "is not UTF-8"),
         (named_like_a_baseline, "pca is a baseline"),
         (other_code, "made by other code"),
+        (a_family_less, "lacks causal as this version defines them"),
         (fewer_cells, "its cells are not those of the suite"),
         (edited(reported_by="verified"), "only maintainers"),
         (edited(settings={"k": 3}), "settings that neither"),
