@@ -65,6 +65,7 @@ FAULTS = {
     "wide activations": ("width 512", "out of memory"),
     "few tokens": ("more latents than tokens", "cannot draw more rows"),
     "writes beside itself": ("writes nowhere", "left_behind"),
+    "writes elsewhere": ("writes nowhere", "elsewhere: a method may write"),
 }
 
 

@@ -56,6 +56,8 @@ class Wrapper:
             seed = time.time_ns()
         if self.fault == "writes beside itself":
             Path(__file__).with_name("left_behind").write_text("a cache")
+        if self.fault == "writes elsewhere":
+            Path(__file__).parents[1].joinpath("elsewhere").write_text("a cache")
         x = torch.cat(list(activations.batches(1024)))
         if self.fault == "wide activations" and x.shape[1] > 500:
             raise RuntimeError("out of memory")

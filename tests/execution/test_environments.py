@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def registry_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "wheels"
     home.mkdir()
     wheel(home, "tinylib", **{"tinylib.py": "SIGNS = 2\n"})
+    # What a machine's own configuration forbids would hide what ours does.
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(home))
     return home
@@ -95,16 +98,16 @@ def test_an_installation_that_fails_is_one_sentence_and_leaves_nothing(registry_
     assert [path.suffix for path in (tmp_path / "environments").iterdir()] == [".lock"]
 
 
-def wheel(home: Path, name: str, metadata: str = "", **files: str) -> None:
-    with zipfile.ZipFile(home / f"{name}-1.0-py3-none-any.whl", "w") as made:
-        said = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}"
+def wheel(home: Path, name: str, metadata: str = "", version: str = "1.0", **files: str) -> None:
+    with zipfile.ZipFile(home / f"{name}-{version}-py3-none-any.whl", "w") as made:
+        said = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}"
         for path, text in {
-            f"{name}-1.0.dist-info/METADATA": said,
-            f"{name}-1.0.dist-info/WHEEL": WHEEL,
+            f"{name}-{version}.dist-info/METADATA": said,
+            f"{name}-{version}.dist-info/WHEEL": WHEEL,
             **files,
         }.items():
             made.writestr(path, text)
-        made.writestr(f"{name}-1.0.dist-info/RECORD", "")
+        made.writestr(f"{name}-{version}.dist-info/RECORD", "")
 
 
 def test_what_is_installed_sees_no_token(
@@ -121,6 +124,7 @@ def test_what_is_installed_sees_no_token(
 
 
 def test_torch_stays_the_harnesss(registry_of_one: Path, tmp_path: Path) -> None:
+    wheel(registry_of_one, "torch", version="99.0")
     wheel(registry_of_one, "greedy", "Requires-Dist: torch>=99\n")
     with pytest.raises(BadInput, match=r"greedy 1.0 depends on torch>=99"):
         environments.prepare(mine("greedy==1.0"), tmp_path)
