@@ -38,11 +38,14 @@ class NotFinite(RuntimeError):
 
 
 class Read(NamedTuple):
-    """Float32 activations of some blocks in block order: usable tokens and the first token of each block, per layer."""
+    """Activations of some blocks in block order, on the CPU, per layer: usable tokens, the first token of each block
+    (float32), and whether all of the usable ones are finite.
+    """
 
     rows: NDArray[np.int64]
     usable: list[Float[Tensor, "token d_model"]]
     first: list[Float[Tensor, "block d_model"]]
+    finite: list[bool]
 
 
 def by_length(lengths: NDArray[np.int32], positions: int) -> Iterator[NDArray[np.int64]]:
@@ -82,23 +85,30 @@ def token_rows(blocks: Blocks, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.arange(ends[row] - blocks.lengths[row] + 1, ends[row]) for row in rows])
 
 
-def forward(network: Network, blocks: Blocks, split: str, layers: Sequence[int]) -> Iterator[Read]:
-    """Activations of a split, a window of blocks at a time; within it blocks of like length share a forward."""
+def forward(
+    network: Network, blocks: Blocks, split: str, layers: Sequence[int], dtype: torch.dtype = torch.float32
+) -> Iterator[Read]:
+    """Activations of a split in `dtype`, a window of blocks at a time; within it blocks of like length share a forward.
+
+    A window is put together where the network is, and leaves that device once.
+    """
     positions = min(WINDOW_POSITIONS, WINDOW_BYTES // (4 * network.d_model * len(layers)))
     window = max(1, positions // blocks.tokens.shape[1])
     for start in range(0, len(blocks.lengths), window):
         rows = np.arange(start, min(start + window, len(blocks.lengths)))
         part = Blocks(blocks.tokens[rows], blocks.lengths[rows], blocks.documents[rows], blocks.data_hash)
-        values = [torch.empty(part.n_activations, network.d_model) for _ in layers]
+        values = [torch.empty(part.n_activations, network.d_model, dtype=dtype, device=network.device) for _ in layers]
         first = [torch.empty(len(rows), network.d_model) for _ in layers]
         for places in by_length(part.lengths, positions_for(network.device)):
             longest = int(part.lengths[places[0]])
             embeds = network.embed(tokens_of(part, places), keys_of(split, rows[places]))[:, :longest]
-            mask, own = usable(part, places)[:, :longest].to(network.device), token_rows(part, places)
+            mask = usable(part, places)[:, :longest].to(network.device)
+            own = torch.from_numpy(token_rows(part, places)).to(network.device)
             for layer, found in enumerate(hookpoints.read(network, embeds, layers)):
-                values[layer][own] = found[mask].float().cpu()
+                values[layer][own] = found[mask].to(dtype)
                 first[layer][places] = found[:, 0].float().cpu()
-        yield Read(rows, values, first)
+        finite = [bool(torch.isfinite(each).all()) for each in values]
+        yield Read(rows, [each.cpu() for each in values], first, finite)
 
 
 def chunks_kept(n_tokens: int, d_model: int, layers: int, stream: StreamSettings) -> int:
@@ -178,10 +188,8 @@ class ChunkStore:
     def _write(self, number: int, chunk: list[Tensor]) -> None:
         for layer, values in zip(self.layers, chunk, strict=True):
             path = self._path(layer, number)
-            if not torch.isfinite(values).all():
-                self._not_finite.add(layer)
             temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(values.contiguous().view(torch.uint8).numpy().tobytes())
+            values.contiguous().view(torch.uint8).numpy().tofile(temporary)
             temporary.rename(path)
         self._present[number] = None
         self._present.move_to_end(number)
@@ -194,9 +202,10 @@ class ChunkStore:
     def _chunks(self) -> Iterator[list[Tensor]]:
         waiting: list[list[Tensor]] = [[] for _ in self.layers]
         held = sent = 0
-        for read in forward(self._network, self._blocks, "fit", self.layers):
+        for read in forward(self._network, self._blocks, "fit", self.layers, self.dtype):
+            self._not_finite |= {layer for layer, finite in zip(self.layers, read.finite, strict=True) if not finite}
             for queue, values in zip(waiting, read.usable, strict=True):
-                queue.append(values.to(self.dtype))
+                queue.append(values)
             held += len(read.usable[0])
             while held >= CHUNK_TOKENS or (held and sent + held >= self.n_tokens):
                 size = min(CHUNK_TOKENS, self.n_tokens - sent)

@@ -15,9 +15,9 @@ from torch import Tensor
 class ChunkedStream:
     """`api.ActivationStream` over chunk files.
 
-    Memory is two buffers of `shuffle_tokens` activations and one chunk, whatever `n_tokens` is. When the buffer is
-    full its tokens are permuted and half of them handed out before it is filled again, so the order depends on the
-    seed, the epoch and the chunks alone.
+    Memory on `device` is two buffers of `shuffle_tokens` activations and one chunk, whatever `n_tokens` is. When the
+    buffer is full its tokens are permuted and half of them handed out before it is filled again, so the order depends
+    on the seed, the epoch and the chunks alone.
     """
 
     def __init__(self, spec: dict[str, Any], fetch: Callable[[int], Path], device: torch.device) -> None:
@@ -42,7 +42,7 @@ class ChunkedStream:
         capacity = max(self._shuffle_tokens, 2 * size)
         key = hashlib.sha256(f"{self._seed}:{epoch}".encode()).digest()
         rng = np.random.Generator(np.random.PCG64(int.from_bytes(key[:8], "little")))
-        buffer = torch.empty(0, self.d_model, dtype=self._dtype)
+        buffer = torch.empty(0, self.d_model, dtype=self._dtype, device=self.device)
         chunks = self._chunks()
         exhausted = False
         while not exhausted:
@@ -52,10 +52,10 @@ class ChunkedStream:
                 if chunk is None:
                     exhausted = True
                 else:
-                    parts.append(chunk)
+                    parts.append(chunk.to(self.device))
                     held += len(chunk)
             buffer = torch.cat(parts)
-            order = torch.from_numpy(rng.permutation(held))
+            order = torch.from_numpy(rng.permutation(held)).to(self.device)
             out = held if exhausted else held // 2 // size * size
             for start in range(0, out, size):
                 yield buffer[order[start : min(start + size, out)]]
