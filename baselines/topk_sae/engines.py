@@ -1,9 +1,12 @@
-"""One optimizer step on one batch: fused kernels on a CPU, torch elsewhere. Both minimise FVU + coefficient * AuxK."""
+"""One optimizer step on one batch, which minimises FVU + coefficient * AuxK: fused kernels on a CPU and on CUDA, torch
+elsewhere.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -41,8 +44,18 @@ class Engine(Protocol):
 
 def engine(parameters: Parameters, k: int, auxk_coefficient: float) -> Engine:
     """The engine for the device that the parameters are on."""
-    on_cpu = parameters.bias.device.type == "cpu"
-    return (FusedEngine if on_cpu else TorchEngine)(parameters, k, auxk_coefficient, selection_dtype(parameters.bias))
+    return engine_for(parameters.bias.device)(parameters, k, auxk_coefficient, selection_dtype(parameters.bias))
+
+
+def engine_for(device: torch.device) -> Callable[[Parameters, int, float, torch.dtype], Engine]:
+    """Which engine: torch's own on an accelerator without Triton."""
+    if device.type == "cuda":
+        with suppress(ImportError):
+            # Triton is there where torch has CUDA, and nowhere else.
+            from .cuda import TritonEngine  # noqa: PLC0415
+
+            return TritonEngine
+    return FusedEngine if device.type == "cpu" else TorchEngine
 
 
 def selection_dtype(like: Tensor) -> torch.dtype:
@@ -70,7 +83,7 @@ def encode(parameters: Parameters, x: Float[Tensor, "token d_model"], k: int) ->
 
 
 class TorchEngine:
-    """Sparse gradients and Adam as torch has them; on CUDA without a wait for the device within a step."""
+    """Sparse gradients and Adam as torch has them, without a wait for the device within a step."""
 
     def __init__(self, parameters: Parameters, k: int, auxk_coefficient: float, dtype: torch.dtype) -> None:
         self.parameters, self.k, self.auxk_coefficient, self.dtype = parameters, k, auxk_coefficient, dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -230,6 +231,14 @@ def test_engines_and_precisions_reach_the_same_fvu(seed: int) -> None:
     assert reference < 0.5
     for made, dtype in ((FusedEngine, torch.float32), (FusedEngine, torch.bfloat16), (TorchEngine, torch.bfloat16)):
         assert fvu_of(made, dtype, seed) == pytest.approx(reference, rel=0.01)
+
+
+def test_the_engine_is_the_device_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "baselines.topk_sae.cuda", raising=False)
+    assert [engines.engine_for(torch.device(name)) for name in ("cpu", "cuda", "mps")] == [
+        FusedEngine, TorchEngine, TorchEngine,
+    ]  # fmt: skip
 
 
 def test_threads_change_nothing() -> None:
