@@ -12,6 +12,8 @@ from benchmark.api.features import (
     JointFeatureMethod,
     Latents,
     ModelFeatureMethod,
+    PairedStream,
+    PairFeatureMethod,
     Persistent,
     Wrapped,
 )
@@ -26,6 +28,8 @@ __all__ = [
     "JointFeatureMethod",
     "Latents",
     "ModelFeatureMethod",
+    "PairFeatureMethod",
+    "PairedStream",
     "Persistent",
     "Wrapped",
 ]

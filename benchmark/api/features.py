@@ -69,11 +69,37 @@ class ActivationStream(Protocol):
 
 
 @runtime_checkable
+class PairedStream(Protocol):
+    """Activations one block below a hookpoint and at it, of the same tokens, re-iterable, in one shuffled order."""
+
+    d_model: int
+    n_tokens: int
+    device: torch.device
+
+    def batches(
+        self, size: int, *, epochs: int = 1
+    ) -> Iterator[tuple[Float[Tensor, "token d_model"], Float[Tensor, "token d_model"]]]:
+        """Batches of `size` inputs and targets (the last of an epoch may be smaller)."""
+        ...
+
+
+@runtime_checkable
 class FeatureMethod(Protocol):
     """Contract of the features track, `scope = "hookpoint"`."""
 
     def fit(self, activations: ActivationStream, *, seed: int) -> Featurizer:
         """Train on one hookpoint; the same stream and seed give the same featurizer."""
+        ...
+
+
+@runtime_checkable
+class PairFeatureMethod(Protocol):
+    """Contract of the features track, `scope = "pair"`, for transcoders: `encode` gets the stream one block below the
+    hookpoint, and `decode` is held against the stream at it.
+    """
+
+    def fit(self, activations: PairedStream, *, seed: int) -> Featurizer:
+        """Train on one pair; the same stream and seed give the same featurizer."""
         ...
 
 
@@ -87,7 +113,9 @@ class ModelFeatureMethod(Protocol):
 
 
 class FitJob(NamedTuple):
-    """One fit among several that are done together; `settings` are complete constructor arguments."""
+    """One fit among several that are done together; `settings` are complete constructor arguments, and the stream of a
+    method of scope `pair` is a `PairedStream`.
+    """
 
     stream: ActivationStream
     seed: int

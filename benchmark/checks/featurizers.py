@@ -40,7 +40,8 @@ def questions(run: MethodRun, store: Store, reporter: Reporter) -> Iterator[Iter
     """All questions to a method of the features track, in the order in which they are asked."""
     with tempfile.TemporaryDirectory(prefix="nullgap-check-") as name:
         log = store.root / "logs" / f"check-{run.method.name}.log"
-        bench = Bench(run, Path(name).resolve(), subject(store, reporter), log.resolve())
+        shown = subject(store, reporter, run.method.manifest.scope)
+        bench = Bench(run, Path(name).resolve(), shown, log.resolve())
         try:
             yield _questions(bench)
         finally:
@@ -55,7 +56,7 @@ def _questions(bench: Bench) -> Iterator[Asked]:
         return
     yield "gives a token the same code in any batch", partial(_batching, bench)
     yield "gives the same fit for the same seed", partial(_same_seed, bench)
-    if manifest.scope == "hookpoint":
+    if manifest.scope != "model":
         yield "fit_many gives what fit gives", partial(_joint, bench)
     if bench.fitted.featurizer.decodes:
         yield "decodes, linearly or as method.toml says", partial(_decoding, bench, linear=manifest.linear)
@@ -132,7 +133,7 @@ def _joint(bench: Bench) -> str | None:
 def _decoding(bench: Bench, *, linear: bool) -> str:
     featurizer, x = bench.first.featurizer, bench.subject.asked
     answer = featurizer.encode(x)
-    fvu = _fvu(x, featurizer.decode(answer))
+    fvu = _fvu(bench.subject.decoded, featurizer.decode(answer))
     alive = np.unique(csr(answer, featurizer.n_latents).indices)[:64].astype(np.int64)
     _, reason = checked_directions(featurizer, alive, keyed.rng("conformance directions"))
     if reason and linear:
@@ -169,7 +170,7 @@ def _wrapped(bench: Bench) -> str:
             f"decode is not the library's: reconstructions are {off:.2g} of the largest apart, and at most "
             f"{RECONSTRUCTED:g} is rounding; look at bias, decoder norms and the scale of the output"
         )
-    fvu = _fvu(x, original["x"])
+    fvu = _fvu(bench.subject.decoded, original["x"])
     if not fvu < 1:
         raise Refused(
             f"the library itself leaves {fvu:.3f} of the variance of {HOOKPOINTS[0]} unexplained: these weights are of "
@@ -243,7 +244,7 @@ def _cost(bench: Bench) -> str:
     fit, suite = bench.first, suites.load(MEASURED_BY)
     tokens = _fitted_tokens(bench.subject)
     fits = len(suite.subject.replicates) * len(suite.variants)
-    fits *= len(suite.hookpoints) if bench.run.method.manifest.scope == "hookpoint" else 1
+    fits *= len(suite.hookpoints) if bench.run.method.manifest.scope != "model" else 1
     whole = fit.seconds * suite.tokens.fit / tokens * fits
     return (
         f"{tokens:,} tokens fitted in {fit.seconds:.1f} s, peak {int(fit.reply['peak_bytes']) / 2**20:,.0f} MiB; fits "

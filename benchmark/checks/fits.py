@@ -33,10 +33,13 @@ ASKED_TOKENS, CHUNK = 1_000, 8_192
 
 
 class Shown(NamedTuple):
-    """Activations by hookpoint: what a method is fitted on, and what it is asked about, [token, d_model] each."""
+    """Activations by hookpoint: what a method is fitted on, what it is asked about, and what it is to decode that to,
+    [token, d_model] each. A pair's inputs are at the other hookpoint.
+    """
 
     fitted: Mapping[str, Tensor]
     asked: Tensor
+    decoded: Tensor
 
 
 class Fit(NamedTuple):
@@ -113,7 +116,11 @@ class Bench:
             "seed": keyed.seed("conformance stream"),
             "dtype": "float32",
         }
-        return Job(hookpoint, stream, keyed.seed("conformance fit", hookpoint), dict(self.settings))
+        inputs = None
+        if self.run.method.manifest.scope == "pair":
+            (other,) = set(HOOKPOINTS) - {hookpoint}
+            inputs = {**stream, "id": f"{other}-{d_model}-{n_tokens}"}
+        return Job(hookpoint, stream, keyed.seed("conformance fit", hookpoint), dict(self.settings), inputs)
 
     def _files(self, material: Shown) -> dict[str, Path]:
         found = {}
@@ -126,7 +133,7 @@ class Bench:
         return found
 
 
-def subject(store: Store, reporter: Reporter) -> Shown:
+def subject(store: Store, reporter: Reporter, scope: str) -> Shown:
     """Activations of the built-in subject, trained."""
     suite = suites.load(SUITE)
     resolved = subjects.resolve(suite.subject, [Variant.parse("trained")], store.root / "subjects", download=True)
@@ -141,7 +148,8 @@ def subject(store: Store, reporter: Reporter) -> Shown:
         parts = [one.usable for one in activations.forward(network, blocks[split], split, layers)]
         return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
-    return Shown(dict(zip(HOOKPOINTS, read("fit"), strict=True)), read("score")[0][:ASKED_TOKENS])
+    decoded, below = (x[:ASKED_TOKENS] for x in read("score"))
+    return Shown(dict(zip(HOOKPOINTS, read("fit"), strict=True)), below if scope == "pair" else decoded, decoded)
 
 
 def made_up(width: int, tokens: int) -> Shown:
@@ -152,7 +160,7 @@ def made_up(width: int, tokens: int) -> Shown:
     codes = active * rng.exponential(1.0, active.shape)
     x = codes @ rng.standard_normal((sources, width)) + rng.standard_normal(width)
     noisy = torch.from_numpy((x + 0.1 * rng.standard_normal(x.shape)).astype(np.float32))
-    return Shown(dict.fromkeys(HOOKPOINTS, noisy[:tokens]), noisy[tokens:])
+    return Shown(dict.fromkeys(HOOKPOINTS, noisy[:tokens]), noisy[tokens:], noisy[tokens:])
 
 
 def contents(folder: Path) -> set[str]:

@@ -161,7 +161,7 @@ def _run_unit(context: Context, shared: SharedData, run: MethodRun, unit: list[P
     """Fit together, score one by one. When a joint fit fails its cells are fitted alone."""
     fitted = _attempt(partial(_fit, context, shared, run, unit))
     if isinstance(fitted, Exception):
-        if len(unit) > 1 and run.method.manifest.scope == "hookpoint":
+        if len(unit) > 1 and run.method.manifest.scope != "model":
             for item in unit:
                 yield from _run_unit(context, shared, run, [item])
         else:
@@ -186,7 +186,7 @@ def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planne
     worker = _open(context, shared, run, unit[0].cell.opaque)
     try:
         if all(folder.is_dir() for folder in folders):
-            answerers = shared.track.load(worker, shared.trusted, folders, requests)
+            answerers = shared.track.load(worker, shared.trusted, folders, requests, run.method.manifest.scope)
             known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
             return Fitted(worker, answerers, known | {"load_seconds": (time.monotonic() - started) / len(unit)})
         answerers, figures = shared.track.fit(worker, shared.trusted, requests, run.method.manifest.scope)

@@ -101,7 +101,7 @@ def make(suite: Suite, runs: Sequence[MethodRun], store: Store, *, download: boo
     _check_room(suite, subject)
     tracks = {run.track.name: run.track for run in runs}
     for track in tracks.values():
-        track.check(suite, subject)
+        track.check(suite, subject, {run.method.manifest.scope for run in runs if run.track is track})
     data = blocks.identity(suite.corpus, suite.tokens, subject.tokenizer_hash) if subject.replicates else {}
     if not data or not blocks.home_of(data, store.root / "blocks").is_dir():
         corpus.check(suite.corpus)

@@ -31,7 +31,10 @@ class Manifest(Frozen):
     track: str = Field(description="features, or another track of the registry")
     entry: str = Field(description="class in method.py")
     summary: str = Field(description="one sentence for tables")
-    scope: Literal["hookpoint", "model"] = Field("hookpoint", description="model: one fit sees all hookpoints")
+    scope: Literal["hookpoint", "pair", "model"] = Field(
+        "hookpoint",
+        description="pair: a fit sees a hookpoint and what is a block below; model: one fit sees all hookpoints",
+    )
     floor: bool = Field(False, description="learns nothing of what it asks about: a claim must lead it; baselines only")
     floor_for: Literal["all", "decoder"] = Field(
         "all", description="decoder: where it learns nothing is what it writes, and it is no floor for metrics of codes"

@@ -7,7 +7,7 @@ values of families of metrics (`score`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -110,8 +110,10 @@ class Track(Protocol):
         ...
 
     @classmethod
-    def check(cls, suite: Suite, subject: ResolvedSubject) -> None:
-        """Refuse, before any compute, what the suite asks of this track and cannot be had (`BadInput`)."""
+    def check(cls, suite: Suite, subject: ResolvedSubject, scopes: Collection[str]) -> None:
+        """Refuse, before any compute, what the suite asks of this track and cannot be had (`BadInput`); `scopes` are
+        those of its methods.
+        """
         ...
 
     @classmethod
@@ -164,7 +166,7 @@ class Track(Protocol):
         ...
 
     def load(
-        self, worker: Worker, trusted: TrustedData, folders: Sequence[Path], requests: Sequence[FitRequest]
+        self, worker: Worker, trusted: TrustedData, folders: Sequence[Path], requests: Sequence[FitRequest], scope: str
     ) -> Sequence[Answerer]:
         """What `Answerer.save` wrote, without fitting."""
         ...

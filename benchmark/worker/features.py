@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.api import Decoder, FitJob, Latents, Persistent, Wrapped
 from benchmark.worker.session import Fetch, Reply, peak_bytes, seed_everything
-from benchmark.worker.stream import ChunkedStream
+from benchmark.worker.stream import ChunkedStream, PairedChunks
 
 
 class FeaturesSession:
@@ -24,7 +24,14 @@ class FeaturesSession:
     def on_fit(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
         """Fit one method, several jointly, or one on all hookpoints."""
         streams = {spec["id"]: self._stream(spec) for spec in header["streams"]}
-        jobs = [FitJob(streams[job["stream"]], job["seed"], job["settings"]) for job in header["jobs"]]
+        asked = [(job["inputs"], job["stream"]) for job in header["jobs"]]
+        paired: dict[tuple[str, str], Any] = {
+            pair: PairedChunks(*(streams[name] for name in pair)) for pair in asked if pair[0]
+        }
+        jobs = [
+            FitJob(paired.get(pair, streams[pair[1]]), job["seed"], job["settings"])
+            for pair, job in zip(asked, header["jobs"], strict=True)
+        ]
         first = jobs[0]
         seed_everything(first.seed)
         method = self._entry(**first.settings)

@@ -70,3 +70,17 @@ class ChunkedStream:
                 raise ValueError(f"chunk {number} has {path.stat().st_size} bytes instead of {wanted}")
             mapped = torch.from_file(str(path), shared=False, size=count * self.d_model, dtype=self._dtype)
             yield mapped.view(count, self.d_model)
+
+
+class PairedChunks:
+    """`api.PairedStream` over two streams of the same tokens with the same seed, which hands them out in one order."""
+
+    def __init__(self, inputs: ChunkedStream, targets: ChunkedStream) -> None:
+        self.d_model, self.n_tokens, self.device = inputs.d_model, inputs.n_tokens, inputs.device
+        self._inputs, self._targets = inputs, targets
+
+    def batches(self, size: int, *, epochs: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Float32 batches of inputs and targets, [size, d_model] each."""
+        yield from zip(
+            self._inputs.batches(size, epochs=epochs), self._targets.batches(size, epochs=epochs), strict=True
+        )

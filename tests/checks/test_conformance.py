@@ -21,7 +21,7 @@ from tests.conftest import Silent
 @pytest.fixture(autouse=True)
 def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up activations stand for the built-in subject's, few of them."""
-    monkeypatch.setattr(featurizers, "subject", lambda store, reporter: fits.made_up(32, 4_096))
+    monkeypatch.setattr(featurizers, "subject", lambda store, reporter, scope: fits.made_up(32, 4_096))
     monkeypatch.setattr(featurizers, "TOKENS", {64: 1_024, 512: 600})
 
 

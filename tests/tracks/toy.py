@@ -50,7 +50,7 @@ class ToyTrack:
         self._scale = float(suite.tracks["toy"]["scale"])
 
     places = classmethod(lambda cls, suite: suite.tracks["toy"]["places"])
-    check = classmethod(lambda cls, suite, subject: None)
+    check = classmethod(lambda cls, suite, subject, scopes: None)
     families = classmethod(lambda cls, suite: {"toy": FAMILY.id()})
     fitted_on = classmethod(lambda cls, suite, data, places: [suite.tracks["toy"]["scale"], list(places)])
     scored_on = classmethod(lambda cls, suite, data: list[object]())
@@ -68,7 +68,7 @@ class ToyTrack:
         answers = [worker.call({"op": "fit", "settings": dict(one.settings)}, {"x": trusted.x})[0] for one in requests]
         return FitAnswer([Answer(float(reply["said"])) for reply in answers], {"peak_bytes": 1})
 
-    def load(self, worker: Any, trusted: Any, folders: Any, requests: Any) -> Any: ...
+    def load(self, worker: Any, trusted: Any, folders: Any, requests: Any, scope: str) -> Any: ...
 
     def score(self, trusted: Any, answerer: Answer, keys: Any, families: Any, progress: Any) -> Scored:
         return Scored({"toy": dict(FAMILY.compute(answerer.said))}, {"tokens": 8}, pd.DataFrame(), {}, None)

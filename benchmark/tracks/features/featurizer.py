@@ -20,10 +20,11 @@ NO_DECODER = "the method does not decode"
 
 @runtime_checkable
 class ScoredFeaturizer(Protocol):
-    """A fitted featurizer as scoring sees it."""
+    """A fitted featurizer as scoring sees it; `below`: it encodes the stream one block below the one it decodes to."""
 
     n_latents: int
     decodes: bool
+    below: bool
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents: ...
 

@@ -61,7 +61,8 @@ class Quantities:
         self.trusted, self.hookpoint, self.featurizer, self.keys = trusted, hookpoint, featurizer, keys
         self._latents, self._probes, self._judge = latents, probes, judge
         self.x = trusted.x[hookpoint]
-        self._answer = featurizer.encode(self.x)
+        self._inputs = trusted.inputs(hookpoint, below=featurizer.below)
+        self._answer = featurizer.encode(self._inputs.score)
         self.codes = csr(self._answer, featurizer.n_latents)
         self.sparsity = Sparsity.of(self.codes)
         order = keys.rng("latents").permutation(featurizer.n_latents)
@@ -78,7 +79,7 @@ class Quantities:
     @cached_property
     def explained(self) -> sparse.csr_array:
         """Codes on the explain split [token, n_latents]."""
-        return csr(self.featurizer.encode(self.trusted.x_explain[self.hookpoint]), self.featurizer.n_latents)
+        return csr(self.featurizer.encode(self._inputs.explain), self.featurizer.n_latents)
 
     @cached_property
     def firing(self) -> autointerp.Drawn:
@@ -133,7 +134,7 @@ class Quantities:
         if not len(trusted.swapped_rows):
             raise NotDefined("no two full blocks of different documents")
         self._require_alive()
-        swapped = csr(self.featurizer.encode(trusted.x_swapped[self.hookpoint]), self.featurizer.n_latents)
+        swapped = csr(self.featurizer.encode(self._inputs.swapped), self.featurizer.n_latents)
         return ContextSensitivity.of(self.z[trusted.swapped_rows], swapped[:, self.drawn].tocsr())
 
     @cached_property
@@ -230,7 +231,7 @@ class Quantities:
     def _first_token(self, x: Tensor) -> dict[str, float]:
         if not self.featurizer.decodes:
             return {}
-        error = (x - self.featurizer.decode(self.featurizer.encode(x))).square().sum()
+        error = (x - self.featurizer.decode(self.featurizer.encode(self._inputs.first))).square().sum()
         return {"first_token_relative_error": float(error / x.square().sum().clamp(min=1e-30))}
 
 

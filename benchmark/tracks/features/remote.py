@@ -23,20 +23,23 @@ _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class Job(NamedTuple):
-    """One fit as the worker is asked for it; `stream` is an opaque id and says nothing about the variant."""
+    """One fit as the worker is asked for it; ids of streams are opaque and say nothing about the variant. Where there
+    are `inputs`, these are encoded and `stream` is what is decoded to.
+    """
 
     hookpoint: str
     stream: dict[str, Any]
     seed: int
     settings: dict[str, Any]
+    inputs: dict[str, Any] | None = None
 
 
 class RemoteFeaturizer:
-    """`api.Featurizer` in a worker; `decode` only where `decodes`."""
+    """`api.Featurizer` in a worker, of a job; `decode` only where `decodes`."""
 
-    def __init__(self, worker: Worker, index: int, n_latents: int, decodes: bool, d_model: int) -> None:
-        self._worker, self._index, self._d_model = worker, index, d_model
-        self.n_latents, self.decodes = n_latents, decodes
+    def __init__(self, worker: Worker, index: int, n_latents: int, decodes: bool, job: Job) -> None:
+        self._worker, self._index, self._d_model = worker, index, job.stream["d_model"]
+        self.n_latents, self.decodes, self.below = n_latents, decodes, job.inputs is not None
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents:
         """Latents of any number of tokens, asked for in batches; k is the largest that any batch needs."""
@@ -75,22 +78,31 @@ class RemoteFeaturizer:
 def fit(worker: Worker, jobs: Sequence[Job], scope: str) -> tuple[list[RemoteFeaturizer], dict[str, Any]]:
     """Fit all jobs in one worker; returns the featurizers and the worker's figures."""
     streams = {job.stream["id"]: {**job.stream, "hookpoint": job.hookpoint} for job in jobs}
+    streams |= {job.inputs["id"]: job.inputs for job in jobs if job.inputs}
     header = {
         "op": "fit",
         "scope": scope,
         "streams": list(streams.values()),
         "hookpoints": [job.hookpoint for job in jobs],
-        "jobs": [{"stream": job.stream["id"], "seed": job.seed, "settings": job.settings} for job in jobs],
+        "jobs": [
+            {
+                "stream": job.stream["id"],
+                "inputs": job.inputs and job.inputs["id"],
+                "seed": job.seed,
+                "settings": job.settings,
+            }
+            for job in jobs
+        ],
     }
     reply, _ = worker.call(header)
-    return _featurizers(worker, reply, jobs[0].stream["d_model"]), reply
+    return _featurizers(worker, reply, jobs), reply
 
 
 def load(worker: Worker, folders: Sequence[Path], jobs: Sequence[Job]) -> tuple[list[RemoteFeaturizer], dict[str, Any]]:
     """Stored featurizers of these jobs, without fitting."""
     header = {"op": "load", "folders": [str(folder) for folder in folders], "seed": jobs[0].seed}
     reply, _ = worker.call(header)
-    return _featurizers(worker, reply, jobs[0].stream["d_model"]), reply
+    return _featurizers(worker, reply, jobs), reply
 
 
 def validated(latents: Latents, tokens: int, n_latents: int) -> Latents:
@@ -143,16 +155,16 @@ def _padded(values: Tensor, k: int) -> Tensor:
     return torch.nn.functional.pad(values, (0, k - values.shape[1]))
 
 
-def _featurizers(worker: Worker, reply: dict[str, Any], d_model: int) -> list[RemoteFeaturizer]:
+def _featurizers(worker: Worker, reply: dict[str, Any], jobs: Sequence[Job]) -> list[RemoteFeaturizer]:
     sizes, decodes = reply.get("n_latents"), reply.get("decodes")
-    if not isinstance(sizes, list) or not isinstance(decodes, list) or len(sizes) != len(decodes):
-        raise MethodError("fit gave no list of featurizers")
+    if not isinstance(sizes, list) or not isinstance(decodes, list) or not len(sizes) == len(decodes) == len(jobs):
+        raise MethodError("fit gave no list of a featurizer for each job")
     for size in sizes:
         if not isinstance(size, int) or not 1 <= size <= MAX_LATENTS:
             raise MethodError(f"n_latents is {size!r}: a whole number from 1 to {MAX_LATENTS} is needed")
     return [
-        RemoteFeaturizer(worker, index, size, bool(can), d_model)
-        for index, (size, can) in enumerate(zip(sizes, decodes, strict=True))
+        RemoteFeaturizer(worker, index, size, bool(can), job)
+        for index, (size, can, job) in enumerate(zip(sizes, decodes, jobs, strict=True))
     ]
 
 

@@ -16,6 +16,7 @@ from benchmark.data.blocks import Blocks
 from benchmark.errors import BadInput
 from benchmark.execution.contract import Worker
 from benchmark.forward import activations
+from benchmark.forward.activations import ChunkStore
 from benchmark.judges import open as judges
 from benchmark.judges.contract import Judge
 from benchmark.judges.open import Judging
@@ -67,8 +68,10 @@ class FeaturesTrack:
         return suite.hookpoints
 
     @classmethod
-    def check(cls, suite: Suite, subject: ResolvedSubject) -> None:
-        """Refuse no hookpoints, those that the subject does not have, and a judge that is none."""
+    def check(cls, suite: Suite, subject: ResolvedSubject, scopes: Collection[str]) -> None:
+        """Refuse no hookpoints, those that the subject does not have or that a method's scope cannot use, and a judge
+        that is none.
+        """
         if not suite.hookpoints:
             raise BadInput(f"suite {suite.name} has no hookpoints, and methods of the features track need some")
         if suite.tracks.get(NAME):
@@ -76,6 +79,10 @@ class FeaturesTrack:
         judges.identity(suite.judge)
         if subject.config is not None:
             hookpoints.check(suite.hookpoints, int(subject.config.num_hidden_layers))
+        if "pair" in scopes and "layers.0" in suite.hookpoints:
+            raise BadInput(
+                f"suite {suite.name} asks at layers.0, and a method of pairs reads the block below: there is none"
+            )
 
     @classmethod
     def families(cls, suite: Suite) -> dict[str, str]:
@@ -136,12 +143,14 @@ class FeaturesTrack:
         return prepare(network, blocks, self._suite, decode, needs, spool, progress)
 
     def fit(self, worker: Worker, trusted: FeaturesData, requests: Sequence[FitRequest], scope: str) -> FitAnswer:
-        """A featurizer per request; a method of scope `model` is fitted on all hookpoints at once."""
+        """A featurizer per request; a method of scope `model` is fitted on all hookpoints at once, one of scope `pair`
+        on a hookpoint and what is one block below it.
+        """
         seen = self._suite.hookpoints if scope == "model" else None
         wanted = [keys._replace(place=place) for keys, _ in requests for place in seen or (keys.place,)]
         settings = requests[0].settings if seen else None
         jobs = [
-            self._job(trusted, keys, settings if settings is not None else requests[number].settings)
+            self._job(trusted, keys, settings if settings is not None else requests[number].settings, scope)
             for number, keys in enumerate(dict.fromkeys(wanted) if seen else wanted)
         ]
         featurizers, figures = remote.fit(worker, jobs, scope)
@@ -151,10 +160,10 @@ class FeaturesTrack:
         return FitAnswer(featurizers, figures)
 
     def load(
-        self, worker: Worker, trusted: FeaturesData, folders: Sequence[Path], requests: Sequence[FitRequest]
+        self, worker: Worker, trusted: FeaturesData, folders: Sequence[Path], requests: Sequence[FitRequest], scope: str
     ) -> Sequence[RemoteFeaturizer]:
         """Stored featurizers."""
-        jobs = [self._job(trusted, *request) for request in requests]
+        jobs = [self._job(trusted, *request, scope) for request in requests]
         return remote.load(worker, folders, jobs)[0]
 
     def score(
@@ -197,10 +206,20 @@ class FeaturesTrack:
             judge.close()
         self._judges.clear()
 
-    def _job(self, trusted: FeaturesData, keys: CellKeys, settings: Mapping[str, object]) -> Job:
-        chunks, name = trusted.chunks, stream_id(keys)
-        trusted.streams[name] = layer_of(keys.place)
-        stream = {
+    def _job(self, trusted: FeaturesData, keys: CellKeys, settings: Mapping[str, object], scope: str) -> Job:
+        stream = self._stream(trusted, trusted.chunks, layer_of(keys.place), keys, stream_id(keys))
+        inputs = None
+        if scope == "pair":
+            inputs = self._stream(
+                trusted, trusted.below.chunks, layer_of(keys.place) - 1, keys, stream_id(keys, "below")
+            )
+        return Job(keys.place, stream, keys.seed("fit"), dict(settings), inputs)
+
+    def _stream(
+        self, trusted: FeaturesData, chunks: ChunkStore, layer: int, keys: CellKeys, name: str
+    ) -> dict[str, object]:
+        trusted.streams[name] = chunks, layer
+        return {
             "id": name,
             "d_model": chunks.d_model,
             "n_tokens": chunks.n_tokens,
@@ -209,7 +228,6 @@ class FeaturesTrack:
             "seed": keys.seed("stream"),
             "dtype": self._suite.stream.dtype,
         }
-        return Job(keys.place, stream, keys.seed("fit"), dict(settings))
 
     def _assess(
         self,

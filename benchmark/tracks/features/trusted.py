@@ -25,6 +25,7 @@ from benchmark.models.network import Network
 from benchmark.spec.cell import CellKeys
 from benchmark.spec.suite import Suite
 from benchmark.tracks.features import autointerp
+from benchmark.tracks.features.below import Below, Inputs
 from benchmark.tracks.features.finite import first_not_finite, not_finite
 
 
@@ -47,7 +48,8 @@ class TokenTable(NamedTuple):
 class FeaturesData(NamedTuple):
     """Of one group: the network, the tokens, activations per hookpoint, and the chunks that methods are fitted on.
     `undefined` says of hookpoints why nothing can be measured there, `output` why the network's own predictions cannot
-    be. `streams` are layers by the opaque ids under which methods ask for chunks.
+    be. `streams` are chunks and layers by the opaque ids under which methods ask for them; `below` is what methods of
+    pairs encode.
     """
 
     network: Network
@@ -67,7 +69,8 @@ class FeaturesData(NamedTuple):
     undefined: dict[str, str]
     output: str | None
     chunks: ChunkStore
-    streams: dict[str, int]
+    below: Below
+    streams: dict[str, tuple[ChunkStore, int]]
 
     def residual(self, hookpoint: str) -> Residual:
         """The residual stream at a hookpoint on the score split."""
@@ -75,20 +78,28 @@ class FeaturesData(NamedTuple):
 
     def chunk(self, stream: str, number: int) -> Path:
         """The file of a chunk of the fit split."""
-        return self.chunks.chunk(self.streams[stream], number)
+        chunks, layer = self.streams[stream]
+        return chunks.chunk(layer, number)
+
+    def inputs(self, hookpoint: str, *, below: bool) -> Inputs:
+        """What codes are of: the stream at the hookpoint, or one block below it."""
+        if below:
+            return self.below.inputs(hookpoint)
+        parts = (self.x, self.first, self.x_explain, self.x_swapped)
+        return Inputs(*(part[hookpoint] for part in parts))
 
     def cost(self) -> dict[str, float]:
         """Forwards over the fit split that were begun."""
-        return {"fit_forwards": float(self.chunks.forwards)}
+        return {"fit_forwards": float(self.chunks.forwards + self.below.forwards)}
 
     def close(self) -> None:
-        """Delete the chunks."""
+        """Delete the chunks, those below with them."""
         self.chunks.close()
 
 
-def stream_id(keys: CellKeys) -> str:
+def stream_id(keys: CellKeys, *more: str) -> str:
     """What a method is told that its activations are: nothing of the variant."""
-    return keyed.short("stream", *keys)
+    return keyed.short("stream", *keys, *more)
 
 
 def prepare(  # noqa: PLR0917
@@ -147,6 +158,7 @@ def prepare(  # noqa: PLR0917
             stream=suite.stream,
             progress=lambda done, total: progress("fit", done, total),
         ),
+        Below(network, blocks, suite, spool / "below", progress, swaps="context" in needs),
         {},
     )
 

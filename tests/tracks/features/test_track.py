@@ -32,6 +32,7 @@ class Signed:
 
     n_latents = 2 * D_MODEL
     decodes = True
+    below = False
 
     def __init__(self, nonlinear: bool = False) -> None:
         draw = np.random.default_rng(0).standard_normal((D_MODEL, D_MODEL)).astype(np.float32)
