@@ -60,6 +60,7 @@ FAMILIES = (
     "benchmark.metrics.position:FAMILY",
     "benchmark.metrics.context:FAMILY",
     "benchmark.metrics.causal:FAMILY",
+    "benchmark.metrics.layers:FAMILY",
     "benchmark.metrics.concept_families:FAMILIES",
     "benchmark.autointerp.families:FAMILIES",
     "benchmark.metrics.universality:FAMILY",

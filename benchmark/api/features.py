@@ -105,7 +105,9 @@ class PairFeatureMethod(Protocol):
 
 @runtime_checkable
 class ModelFeatureMethod(Protocol):
-    """Contract of the features track, `scope = "model"`: one fit sees all hookpoints, and may share everything."""
+    """Contract of the features track, `scope = "model"`: one fit sees all hookpoints, and may share everything. Where
+    the featurizers have equally many latents, an id means the same latent at all of them (`layers@1` asks this).
+    """
 
     def fit(self, activations: Mapping[str, ActivationStream], *, seed: int) -> Mapping[str, Featurizer]:
         """Train on all hookpoints at once; returns one featurizer per key."""

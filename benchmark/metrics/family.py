@@ -36,7 +36,8 @@ class Metric(NamedTuple):
 class MetricFamily(NamedTuple):
     """`compute` takes what `needs` names, in that order, and returns values by metric id. `needs` are quantities that
     the track makes; `compares` is the axis along which a family joins two cells (None: it is of single cells);
-    `labelled` families need a corpus whose latent state is known; those `of_decoder` ask what latents write.
+    `labelled` families need a corpus whose latent state is known; those `of_decoder` ask what latents write; a suite
+    that names no metrics asks the `usual` ones.
     """
 
     name: str
@@ -48,6 +49,7 @@ class MetricFamily(NamedTuple):
     compares: Literal["replicate", "method_seed"] | None = None
     labelled: bool = False
     of_decoder: bool = False
+    usual: bool = True
 
     def id(self, *parts: object) -> str:
         """What stands in a record beside the values; `parts` is what else decides them."""

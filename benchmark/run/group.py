@@ -145,15 +145,14 @@ def _as_far_as_it_can_be_extended(context: Context, item: Planned) -> Planned:
 
 def _units(context: Context, run: MethodRun, members: list[Planned]) -> list[list[Planned]]:
     """Cells of a method that are fitted, or loaded, together in one worker."""
-    stored = [item for item in members if context.store.featurizer(item.known_ids.fit).is_dir()]
-    fresh = [item for item in members if item not in stored]
     if run.method.manifest.scope == "model":
         alike: dict[str, list[Planned]] = {}
-        for item in fresh:
+        for item in members:
             alike.setdefault(keyed.digest(item.cell.row.settings, item.cell.method_seed), []).append(item)
-        together = list(alike.values())
-    else:
-        together = [fresh] if run.method.name in context.joint and fresh else [[item] for item in fresh]
+        return list(alike.values())
+    stored = [item for item in members if context.store.featurizer(item.known_ids.fit).is_dir()]
+    fresh = [item for item in members if item not in stored]
+    together = [fresh] if run.method.name in context.joint and fresh else [[item] for item in fresh]
     return [[item] for item in stored] + together
 
 
@@ -185,7 +184,9 @@ def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planne
     costs = [_cost_file(context, item) for item in unit]
     worker = _open(context, shared, run, unit[0].cell.opaque)
     try:
-        if all(folder.is_dir() for folder in folders):
+        # Of a fit of the whole model a part alone would not know the rest: it is fitted again.
+        whole = run.method.manifest.scope != "model" or len(unit) == len(run.track.places(context.plan.suite))
+        if whole and all(folder.is_dir() for folder in folders):
             answerers = shared.track.load(worker, shared.trusted, folders, requests, run.method.manifest.scope)
             known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
             return Fitted(worker, answerers, known | {"load_seconds": (time.monotonic() - started) / len(unit)})

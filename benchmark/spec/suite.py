@@ -119,7 +119,8 @@ class Limits(Frozen):
 def _all_metrics(fields: dict[str, Any]) -> tuple[str, ...]:
     known = "corpus" in fields and fields["corpus"].built_in
     every = (*family.families(), *family.joins())
-    return tuple(name for one in every if known or not one.labelled for name in one.metrics)
+    usual = (one for one in every if one.usual and (known or not one.labelled))
+    return tuple(name for one in usual for name in one.metrics)
 
 
 class Suite(Frozen):
@@ -140,7 +141,7 @@ class Suite(Frozen):
     metrics: tuple[str, ...] = Field(
         default_factory=_all_metrics,
         min_length=1,
-        description="a metric brings its whole family; default: all, the concepts only where the corpus has labels",
+        description="a metric brings its family; default: all but of layers, concepts only where the corpus has labels",
     )
     judge: str = Field(
         "lexical",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -20,11 +21,16 @@ NO_DECODER = "the method does not decode"
 
 @runtime_checkable
 class ScoredFeaturizer(Protocol):
-    """A fitted featurizer as scoring sees it; `below`: it encodes the stream one block below the one it decodes to."""
+    """A fitted featurizer as scoring sees it. `below`: it encodes the stream one block below the one it decodes to.
+    `siblings`: what one fit made of all hookpoints, itself included, where there is such a fit.
+    """
 
     n_latents: int
     decodes: bool
     below: bool
+
+    @property
+    def siblings(self) -> Mapping[str, ScoredFeaturizer]: ...
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents: ...
 

@@ -16,6 +16,7 @@ from benchmark.autointerp.windows import firing_windows
 from benchmark.forward import interventions
 from benchmark.metrics.causal import CausalEffect
 from benchmark.metrics.context import ContextSensitivity
+from benchmark.metrics.layers import LayerMass
 from benchmark.metrics.position import PositionCounts
 from benchmark.metrics.reconstruction import Reconstruction
 from benchmark.metrics.recovered import CodedTokens
@@ -24,6 +25,7 @@ from benchmark.metrics.splice import Splice
 from benchmark.metrics.token_distribution import TokenDistribution
 from benchmark.metrics.token_regression import TokenRegression
 from benchmark.metrics.value import NotDefined, Value
+from benchmark.models.hookpoints import layer_of
 from benchmark.spec.cell import CellKeys
 from benchmark.store import Arrays
 from benchmark.tracks.features import autointerp, concepts
@@ -148,6 +150,18 @@ class Quantities:
     def position(self) -> PositionCounts:
         self._require_alive()
         return PositionCounts.of(self.trusted.score.places[:, 1], self.z, self.trusted.block)
+
+    @cached_property
+    def layers(self) -> LayerMass:
+        """Where among all hookpoints the latents of one fit are active, on the score split."""
+        siblings = self.featurizer.siblings
+        sizes = {one.n_latents for one in siblings.values()}
+        if len(siblings) < 2 or len(sizes) > 1:
+            raise NotDefined("the latents are not one fit's of several hookpoints")
+        total = LayerMass.none((len(self.x), self.featurizer.n_latents))
+        for hookpoint, one in siblings.items():
+            total += LayerMass.of(csr(one.encode(self.trusted.x[hookpoint]), one.n_latents), layer_of(hookpoint))
+        return total
 
     @cached_property
     def token_distribution(self) -> TokenDistribution:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ class RemoteFeaturizer:
     def __init__(self, worker: Worker, index: int, n_latents: int, decodes: bool, job: Job) -> None:
         self._worker, self._index, self._d_model = worker, index, job.stream["d_model"]
         self.n_latents, self.decodes, self.below = n_latents, decodes, job.inputs is not None
+        self.siblings: Mapping[str, RemoteFeaturizer] = {}
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents:
         """Latents of any number of tokens, asked for in batches; k is the largest that any batch needs."""

@@ -155,7 +155,7 @@ class FeaturesTrack:
         ]
         featurizers, figures = remote.fit(worker, jobs, scope)
         if seen:
-            by_place = {job.hookpoint: featurizer for job, featurizer in zip(jobs, featurizers, strict=True)}
+            by_place = _of_one_fit(jobs, featurizers)
             featurizers = [by_place[request.keys.place] for request in requests]
         return FitAnswer(featurizers, figures)
 
@@ -164,7 +164,10 @@ class FeaturesTrack:
     ) -> Sequence[RemoteFeaturizer]:
         """Stored featurizers."""
         jobs = [self._job(trusted, *request, scope) for request in requests]
-        return remote.load(worker, folders, jobs)[0]
+        featurizers = remote.load(worker, folders, jobs)[0]
+        if scope == "model":
+            _of_one_fit(jobs, featurizers)
+        return featurizers
 
     def score(
         self,
@@ -242,6 +245,14 @@ class FeaturesTrack:
                 self._judges[spec] = judges.open_judge(self._judging._replace(spec=spec), trusted.text.language)
         asking = autointerp.Asking(scorers, self._judges, self._judging.spec)
         return autointerp.assess(firing, trusted.text, asking, keys.rng, progress)
+
+
+def _of_one_fit(jobs: Sequence[Job], featurizers: Sequence[RemoteFeaturizer]) -> dict[str, RemoteFeaturizer]:
+    """Featurizers by hookpoint, and each of them told of all."""
+    by_place = {job.hookpoint: featurizer for job, featurizer in zip(jobs, featurizers, strict=True)}
+    for featurizer in featurizers:
+        featurizer.siblings = by_place
+    return by_place
 
 
 def _computed(one: MetricFamily, cell: Quantities) -> Mapping[str, Value]:
