@@ -19,6 +19,7 @@ from benchmark.judges.lexical import Lexical
 from benchmark.metrics.causal import CausalEffect
 from benchmark.metrics.context import ContextSensitivity
 from benchmark.metrics.density import density
+from benchmark.metrics.layers import LayerMass
 from benchmark.metrics.position import PositionCounts
 from benchmark.metrics.reconstruction import Reconstruction
 from benchmark.metrics.recovered import CodedTokens, recovered
@@ -39,7 +40,7 @@ TOKENS, LATENTS, WIDTH, VOCAB, BLOCK = 6_000, 12, 8, 30, 60
 def values() -> dict[str, float | None]:
     """Value of every metric of the registry, by id."""
     found: dict[str, Value] = {}
-    for part in (_reconstruction, _recovered, _intervened, _codes, _compared, _concepts, _judged):
+    for part in (_reconstruction, _recovered, _intervened, _codes, _layers, _compared, _concepts, _judged):
         found |= part()
     return {name: found[name].value for name in sorted(found)}
 
@@ -118,6 +119,15 @@ def _codes() -> dict[str, Value]:
         | PositionCounts.of(positions, early, BLOCK).values()
         | ContextSensitivity.of(late, gone).values()
     )
+
+
+def _layers() -> dict[str, Value]:
+    """Latents that are the more of the first layer the lower their number is."""
+    total, ids = LayerMass.none((TOKENS, LATENTS)), _ids("layers' tokens")
+    for layer in (1, 2, 4):
+        share = (1 + np.arange(LATENTS)) / LATENTS / 4 if layer > 1 else 1
+        total += LayerMass.of(sparse.csr_array(_tied_to(ids, f"layer {layer}") * share), layer)
+    return total.values()
 
 
 def _compared() -> dict[str, Value]:
