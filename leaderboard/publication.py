@@ -34,15 +34,22 @@ Families = Callable[[str, str], Mapping[str, str]]
 """Names and ids of the families that the repository's suite of a name asks of a track; none where there is no suite."""
 
 
-def publish(
-    store: Store, root: Path, method: str, suite: str | None, shipped: Shipped, families: Families
+def publish(  # noqa: PLR0917
+    store: Store,
+    root: Path,
+    method: str,
+    suite: str | None,
+    shipped: Shipped,
+    families: Families,
+    code: str | None = None,
 ) -> Published:
     """Put a method's rows, as they were last run, into the results, in place of what was published of them, and their
-    details below the store. Nothing is written where the store has no records of the method.
+    details below the store. Nothing is written where the store has no records of the method. `code` is the hash of the
+    method as it lies there now.
 
     Raises:
-        BadInput: a row that is not whole, not of the repository's suite, or does not agree with itself: nothing is
-            written then, and nothing taken away.
+        BadInput: a row that is not whole, not of the repository's suite or of that code, or does not agree with itself:
+            nothing is written then, and nothing taken away.
     """
     records, joins = store.selected()
     records = [one for one in records if one.where.method == method and suite in (None, one.where.suite)]
@@ -51,6 +58,11 @@ def publish(
         by_row.setdefault((record.where.suite, record.where.label), []).append(record)
     for members in by_row.values():
         where = members[0].where
+        if code and {record.hashes.get("code") for record in members} != {code}:
+            raise BadInput(
+                f"{where.method} ({where.label}) on suite {where.suite}: the method's files have changed since these "
+                "cells were computed, and row and code would not belong together: run the suite again first"
+            )
         check(members, shipped(where.suite, where.track), families(where.suite, where.track), store)
     contents, kept = {}, {}
     for members in by_row.values():

@@ -51,7 +51,9 @@ class Decoder(Protocol):
     """A capability of a featurizer: reconstruction, splice and causal metrics need it."""
 
     def decode(self, latents: Latents) -> Float[Tensor, "token d_model"]:
-        """Activations in the model's units; an all-zero code decodes to the bias."""
+        """Activations in the model's units; an all-zero code decodes to the bias. The codes are active entries in any
+        order, padded with value 0 at id 0, so that what latents write is to be added up.
+        """
         ...
 
 

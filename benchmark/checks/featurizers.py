@@ -15,6 +15,7 @@ from scipy import sparse
 from torch import Tensor
 
 from benchmark import keyed
+from benchmark.api import Latents
 from benchmark.checks.conformance import Asked, Refused
 from benchmark.checks.fits import ASKED_TOKENS, HOOKPOINTS, Bench, Shown, made_up, subject
 from benchmark.execution.contract import MethodError
@@ -133,7 +134,14 @@ def _joint(bench: Bench) -> str | None:
 def _decoding(bench: Bench, *, linear: bool) -> str:
     featurizer, x = bench.first.featurizer, bench.subject.asked
     answer = featurizer.encode(x)
-    fvu = _fvu(bench.subject.decoded, featurizer.decode(answer))
+    decoded = featurizer.decode(answer)
+    padded = Latents(*(torch.nn.functional.pad(part, (3, 3)).flip(1) for part in answer))
+    if not torch.allclose(featurizer.decode(padded), decoded, rtol=0, atol=CLOSE * float(decoded.abs().max())):
+        raise Refused(
+            "the same codes in another order, or with more padding (value 0 at id 0), decode to something else: add up "
+            "what latents write (scatter_add or embedding_bag), for scatter overwrites latent 0 with the padding"
+        )
+    fvu = _fvu(bench.subject.decoded, decoded)
     alive = np.unique(csr(answer, featurizer.n_latents).indices)[:64].astype(np.int64)
     _, reason = checked_directions(featurizer, alive, keyed.rng("conformance directions"))
     if reason and linear:

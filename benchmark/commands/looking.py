@@ -108,12 +108,14 @@ def publish(
     request carries. Only whole rows are taken, and of a suite that the repository has only as it has it.
     """
     with clean_errors():
-        name = methods.load(method).name
-        written = board.publish(Store(runs), name, suite)
+        found = methods.load(method)
+        written = board.publish(Store(runs), found.name, suite, found.code_hash)
         if not written.files:
             on = f" on suite {suite}" if suite else ""
             raise BadInput(f"no records of {method}{on} in {runs}: run `make bench METHOD={method}` first")
-        console.print(f"{len(written.files)} files published, rendered {terminal.said(str(board.render_published()))}")
+        of = ", ".join(sorted({path.relative_to(board.RESULTS).parts[0] for path in written.files}))
+        rendered = terminal.said(str(board.render_published()))
+        console.print(f"{len(written.files)} files published of suite {of}, rendered {rendered}", soft_wrap=True)
         for path in written.details:
             console.print(
                 f"explanations, contexts and curves are in {terminal.said(str(path))}: attach it to a release or to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ class FeaturesSession:
 
     def on_load(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
         """Featurizers that were saved."""
+        if inspect.isfunction(inspect.getattr_static(self._entry, "load", None)):
+            raise TypeError(f"load of {self._entry.__name__} must be a classmethod or a staticmethod, load(folder)")
         seed_everything(header["seed"])
         self._featurizers = [self._entry.load(Path(folder)) for folder in header["folders"]]
         return self._described(), {}
@@ -60,7 +63,10 @@ class FeaturesSession:
     @torch.no_grad()
     def on_encode(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
         """Codes of activations."""
-        values, indices = self._featurizers[header["index"]].encode(tensors["x"].to(self._device))
+        answer = self._featurizers[header["index"]].encode(tensors["x"].to(self._device))
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise TypeError(f"encode must return Latents(values, indices), and returned {_shape_of(answer)}")
+        values, indices = answer
         return {}, {"values": values.detach().cpu(), "indices": indices.detach().cpu()}
 
     @torch.no_grad()
@@ -86,3 +92,7 @@ class FeaturesSession:
             "persistent": all(isinstance(featurizer, Persistent) for featurizer in self._featurizers),
             "peak_bytes": peak_bytes(),
         }
+
+
+def _shape_of(answer: object) -> str:
+    return f"a tensor of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"

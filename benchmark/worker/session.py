@@ -86,7 +86,12 @@ def load_class(folder: Path, entry: str) -> Any:
     """
     if not (folder / "method.py").is_file():
         raise ImportError(f"{folder} has no method.py")
-    module = _in_package(folder) or _alone(folder)
+    try:
+        module = _in_package(folder) or _alone(folder)
+    except ModuleNotFoundError as error:
+        if error.name and (folder / f"{error.name}.py").is_file():
+            raise ImportError(f"{error.name}.py lies beside method.py: write `from .{error.name} import …`") from error
+        raise
     if not hasattr(module, entry):
         raise ImportError(f"{folder}/method.py has no class {entry!r}: it has {', '.join(_public(vars(module)))}")
     return getattr(module, entry)

@@ -25,10 +25,14 @@ def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(featurizers, "TOKENS", {64: 1_024, 512: 600})
 
 
-def asked(folder: Path, fault: str = "", manifest: str = "") -> Iterator[Finding]:
+def asked(
+    folder: Path, fault: str = "", manifest: str = "", source: str = SOURCE, beside: str = ""
+) -> Iterator[Finding]:
     home = folder / "wrapper"
     home.mkdir()
-    (home / "method.py").write_text(SOURCE)
+    (home / "method.py").write_text(source)
+    if beside:
+        (home / f"{beside}.py").write_text("x = 1\n")
     (home / "method.toml").write_text(manifest + MANIFEST.format(fault=fault))
     store = Store(folder / "runs")
     store.check()
@@ -52,6 +56,8 @@ FAULTS = {
     "ids twice": ("finite codes", "ids must be distinct"),
     "ids out of range": ("finite codes", r"outside \[0, 256\)"),
     "batch topk": ("any batch", "must not depend on the others .*stored threshold"),
+    "returns a tensor": ("finite codes", r"must return Latents\(values, indices\), and returned a tensor of shape"),
+    "padding overwrites": ("decodes", "scatter overwrites latent 0"),
     "its own seed": ("same seed", "draw everything from the seed"),
     "bends": ("decodes", "not linear: .*linear = false"),
     "bias subtracted twice": ("wraps", "encode is not the library's.*bias subtracted twice"),
@@ -76,6 +82,60 @@ def test_a_planted_fault_is_refused_with_its_reason(fault: str, tmp_path: Path) 
     assert refused is not None, "nothing was refused"
     assert question in refused.asked
     assert re.search(reason, refused.said), refused.said
+
+
+OWN = """
+import torch
+
+class SAE(torch.nn.Module):
+    def __init__(self, d_model, n_latents):
+        super().__init__()
+        self.W_enc = torch.nn.Parameter(torch.randn(d_model, n_latents) / d_model**0.5)
+        self.W_dec = torch.nn.Parameter(self.W_enc.detach().T.clone())
+        self.b_dec = torch.nn.Parameter(torch.zeros(d_model))
+
+    def encode(self, x):
+        return ((x - self.b_dec) @ self.W_enc).relu()
+
+    def decode(self, codes):
+        return codes @ self.W_dec + self.b_dec
+
+def train(sae, batches):
+    optimizer = torch.optim.Adam(sae.parameters(), lr=1e-2)
+    for x in batches:
+        loss = (sae.decode(sae.encode(x)) - x).square().mean() + 1e-3 * sae.encode(x).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+
+def test_the_submissions_page_s_own_module_passes(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "submissions" / "README.md").read_text()
+    (example,) = (code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "from .sae import" in code)
+    home = tmp_path / "own"
+    home.mkdir()
+    (home / "method.py").write_text(example)
+    (home / "sae.py").write_text(OWN)
+    (home / "method.toml").write_text(
+        'track = "features"\nentry = "MySAE"\nsummary = "mine"\n[settings]\nn_latents = 128\n'
+    )
+    store = Store(tmp_path / "runs")
+    store.check()
+    findings = list(conformance.check(methods.load(str(home)), store, Silent()))
+    assert [found for found in findings if found.refused] == []
+    assert any(found.asked.startswith("encodes and decodes as the library") for found in findings)
+
+
+def test_a_load_that_is_no_classmethod_is_named(tmp_path: Path) -> None:
+    source = SOURCE.replace("    @classmethod\n    def load(cls, folder):", "    def load(cls, folder):")
+    refused = [found.said for found in asked(tmp_path, source=source) if found.refused]
+    assert any("load of Wrapper must be a classmethod" in said for said in refused)
+
+
+def test_a_sibling_is_imported_with_a_dot(tmp_path: Path) -> None:
+    refused = [found.said for found in asked(tmp_path, source="from wrapper_parts import x\n", beside="wrapper_parts")]
+    assert "wrapper_parts.py lies beside method.py: write `from .wrapper_parts import" in refused[0]
 
 
 def test_a_decoder_that_says_that_it_bends_may(tmp_path: Path) -> None:

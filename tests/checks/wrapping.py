@@ -90,6 +90,8 @@ class Wrapper:
             codes = codes - 1
         if fault == "not finite":
             codes = codes / 0
+        if fault == "returns a tensor":
+            return codes
         values, ids = codes.topk(64, dim=1)
         if fault == "ids twice":
             ids, values = ids * 0 + 3, values + 1
@@ -98,7 +100,10 @@ class Wrapper:
         return Latents(values, ids)
 
     def decode(self, latents):
-        codes = torch.zeros(len(latents.values), self.n_latents).scatter_add(1, latents.indices, latents.values)
+        none = torch.zeros(len(latents.values), self.n_latents)
+        codes = none.scatter_add(1, latents.indices, latents.values)
+        if self.fault == "padding overwrites":
+            codes = none.scatter(1, latents.indices, latents.values)
         if self.fault == "bends":
             return self.library.decode(codes.square())
         if self.fault == "output not scaled":

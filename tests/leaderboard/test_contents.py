@@ -88,6 +88,9 @@ def test_own_rows_of_another_content_do_not_replace_published_ones(
     monkeypatch.setattr(board, "shipped", lambda name, track: wide(1, variants=["trained"]))
     one = row(wide(1, variants=["trained"]))[0]
     published = put(Store(tmp_path / "published"), one)
+    with pytest.raises(BadInput, match="the method's files have changed since these cells were computed"):
+        board.publish(published, "m", code="another")
+    assert not (tmp_path / "results").exists()
     board.publish(published, "m")
     (other,) = of_other_content([record("trained", 0, "layers.2", 0.7)])
     mine = put(Store(tmp_path / "mine"), other)
