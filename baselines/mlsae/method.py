@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +44,22 @@ class Pooled:
     linear and the codes alone say what is reconstructed.
     """
 
-    def __init__(self, streams: Mapping[str, ActivationStream], batch_size: int) -> None:
+    def __init__(self, streams: Mapping[str, ActivationStream], own: int) -> None:
         self.streams = streams
         first = next(iter(streams.values()))
         self.d_model, self.device = first.d_model, first.device
         self.n_tokens = sum(stream.n_tokens for stream in streams.values())
         self.moments = {}
         for name, stream in streams.items():
-            x = next(iter(stream.batches(batch_size)))
+            x = next(iter(stream.batches(own * len(streams))))
             mean = x.mean(dim=0)
             self.moments[name] = mean, (x - mean).square().mean().sqrt().clamp(min=1e-12)
 
     def batches(self, size: int, *, epochs: int = 1) -> Iterator[Float[Tensor, "token d_model"]]:
-        """`size` vectors in equal parts from all hookpoints."""
-        own = max(1, size // len(self.streams))
-        parts = zip(*(stream.batches(own, epochs=epochs) for stream in self.streams.values()), strict=True)
+        """`size` vectors in equal parts from all hookpoints, of which it is a multiple."""
+        parts = zip(
+            *(stream.batches(size // len(self.streams), epochs=epochs) for stream in self.streams.values()), strict=True
+        )
         for each in parts:
             yield torch.cat([(x - mean) / scale for x, (mean, scale) in zip(each, self.moments.values(), strict=True)])
 
@@ -74,6 +76,9 @@ class MLSAE:
         self.method.check(d_model)
 
     def fit(self, activations: Mapping[str, ActivationStream], *, seed: int) -> dict[str, LayerSAE]:
-        pooled = Pooled(activations, self.method.settings.batch_size)
-        shared = self.method.fit(pooled, seed=seed)
+        settings, count = self.method.settings, len(activations)
+        own = max(1, settings.batch_size // count)
+        pooled = Pooled(activations, own)
+        # The schedule counts on batches of one size: a whole number of vectors from each hookpoint.
+        shared = TopKSAE(**asdict(replace(settings, batch_size=own * count))).fit(pooled, seed=seed)
         return {name: LayerSAE(shared, *moments) for name, moments in pooled.moments.items()}

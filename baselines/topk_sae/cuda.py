@@ -55,6 +55,11 @@ class TritonEngine:
         self._dead = Late()
 
     def step(self, x: Float[Tensor, "token d_model"], dead: Bool[Tensor, " latent"] | None, rate: float) -> Step:
+        # Triton launches on the current device, whichever its arguments are on.
+        with torch.cuda.device_of(x):
+            return self._step(x, dead, rate)
+
+    def _step(self, x: Float[Tensor, "token d_model"], dead: Bool[Tensor, " latent"] | None, rate: float) -> Step:
         if dead is not None and self.auxk_coefficient and self._dead.any(dead):
             fvu, codes, found = gradients.objective(self.parameters, x, self.k, dead, self.auxk_coefficient, self.dtype)
             self._update(found.encoder, found.decoder, found.encoder_bias, found.bias, rate)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
+from subprocess import CalledProcessError
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -47,13 +49,16 @@ def engine(parameters: Parameters, k: int, auxk_coefficient: float) -> Engine:
     return engine_for(parameters.bias.device)(parameters, k, auxk_coefficient, selection_dtype(parameters.bias))
 
 
+@cache
 def engine_for(device: torch.device) -> Callable[[Parameters, int, float, torch.dtype], Engine]:
-    """Which engine: torch's own on an accelerator without Triton."""
+    """Which engine: torch's own on an accelerator where Triton is not there or cannot compile."""
     if device.type == "cuda":
-        with suppress(ImportError):
-            # Triton is there where torch has CUDA, and nowhere else.
+        # Without a C compiler Triton imports, and fails at its first kernel: a step of nothing much is tried.
+        with suppress(ImportError, OSError, RuntimeError, CalledProcessError):
             from .cuda import TritonEngine  # noqa: PLC0415
 
+            one = torch.eye(16, device=device)
+            TritonEngine(Parameters(one, one[0], one.clone(), one[1]), 1, 0.0, torch.float32).step(one, None, 0.0)
             return TritonEngine
     return FusedEngine if device.type == "cpu" else TorchEngine
 

@@ -36,7 +36,8 @@ class Sparse(NamedTuple):
 
 
 def strongest(pre: Tensor, count: int) -> Tensor:
-    """The `count` largest positive entries of each row [token, count] (int32, rising), `NONE` where there are fewer.
+    """Ids of each row's `count` largest positive entries [token, count], int32, in any order, `NONE` where there are
+    fewer.
 
     The largest are looked for in the `count` groups of the largest maxima: no other group can hold one of them.
     """

@@ -64,7 +64,15 @@ def chosen_methods(
     said: list[str], suite: str, preset: str | None, judge: str | None
 ) -> tuple[suites.Suite, list[MethodRun]]:
     chosen = suites.load(suite)
-    runs = [MethodRun(method, methods.rows(method, chosen, preset)) for method in methods.chosen(said, chosen.floors)]
+    found = methods.chosen(said, chosen.floors)
+    if "all" in said and "layers.0" in chosen.hookpoints:
+        pairs = [one for one in found if one.manifest.scope == "pair"]
+        for one in pairs:
+            console.print(
+                f"all but {terminal.said(one.name)}: it reads a block below, and {chosen.name} asks at layers.0"
+            )
+        found = [one for one in found if one not in pairs]
+    runs = [MethodRun(method, methods.rows(method, chosen, preset)) for method in found]
     if judge and judge != chosen.judge:
         named = judges.public(judge)
         runs = [

@@ -178,19 +178,21 @@ def _run_unit(context: Context, shared: SharedData, run: MethodRun, unit: list[P
 
 def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planned]) -> Fitted:
     """Fit, or load, the cells of a unit; what was fitted is kept at once, so that a kill costs no second fit."""
-    started = time.monotonic()
+    started, scope = time.monotonic(), run.method.manifest.scope
     requests = [FitRequest(item.cell.keys, item.cell.row.settings) for item in unit]
     folders = [context.store.featurizer(item.known_ids.fit) for item in unit]
     costs = [_cost_file(context, item) for item in unit]
     worker = _open(context, shared, run, unit[0].cell.opaque)
     try:
-        # Of a fit of the whole model a part alone would not know the rest: it is fitted again.
-        whole = run.method.manifest.scope != "model" or len(unit) == len(run.track.places(context.plan.suite))
-        if whole and all(folder.is_dir() for folder in folders):
-            answerers = shared.track.load(worker, shared.trusted, folders, requests, run.method.manifest.scope)
+        # Of a fit of the whole model a part alone would not know the rest: all of it is loaded.
+        whole = [*unit, *(_others(context, unit) if scope == "model" else ())]
+        stored = [context.store.featurizer(item.known_ids.fit) for item in whole]
+        if all(folder.is_dir() for folder in stored):
+            asked = [FitRequest(item.cell.keys, item.cell.row.settings) for item in whole]
+            answerers = shared.track.load(worker, shared.trusted, stored, asked, scope)[: len(unit)]
             known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
             return Fitted(worker, answerers, known | {"load_seconds": (time.monotonic() - started) / len(unit)})
-        answerers, figures = shared.track.fit(worker, shared.trusted, requests, run.method.manifest.scope)
+        answerers, figures = shared.track.fit(worker, shared.trusted, requests, scope)
         seconds = (time.monotonic() - started) / len(unit)
         cost = {"fit_seconds": seconds, "fitted_together": len(unit), "worker_peak_bytes": float(figures["peak_bytes"])}
         if figures.get("persistent"):
@@ -201,6 +203,19 @@ def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planne
         worker.close()
         raise
     return Fitted(worker, answerers, cost)
+
+
+def _others(context: Context, unit: list[Planned]) -> list[Planned]:
+    """Cells of the plan that a unit's one fit of the whole model is of, too."""
+    first = unit[0].cell
+    fit = (first.method, first.row.settings, first.group, first.method_seed)
+    here = {item.cell.place for item in unit}
+    alike = (
+        item
+        for item in context.plan.cells
+        if (item.cell.method, item.cell.row.settings, item.cell.group, item.cell.method_seed) == fit
+    )
+    return [item for item in alike if item.cell.place not in here]
 
 
 def _score(

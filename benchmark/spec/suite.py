@@ -99,7 +99,11 @@ class StreamSettings(Frozen):
     """How activations reach a method."""
 
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="dtype of stored and streamed activations")
-    spool_gib: float = Field(8.0, ge=0, description="disk the fit activations of a group may take; above it, streamed")
+    spool_gib: float = Field(
+        8.0,
+        ge=0,
+        description="disk a group's fit activations may take, those below for pairs once more; above it, streamed",
+    )
     shuffle_tokens: Count = Field(65_536, description="tokens in the shuffle buffer of one stream")
 
 

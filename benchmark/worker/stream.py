@@ -55,6 +55,7 @@ class ChunkedStream:
                     parts.append(chunk.to(self.device))
                     held += len(chunk)
             buffer = torch.cat(parts)
+            parts.clear()
             order = torch.from_numpy(rng.permutation(held)).to(self.device)
             out = held if exhausted else held // 2 // size * size
             for start in range(0, out, size):

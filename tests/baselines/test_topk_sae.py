@@ -236,6 +236,7 @@ def test_engines_and_precisions_reach_the_same_fvu(seed: int) -> None:
 def test_the_engine_is_the_device_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "baselines.topk_sae.cuda", raising=False)
+    engines.engine_for.cache_clear()
     assert [engines.engine_for(torch.device(name)) for name in ("cpu", "cuda", "mps")] == [
         FusedEngine, TorchEngine, TorchEngine,
     ]  # fmt: skip

@@ -62,9 +62,12 @@ def on_cuda(found: Parameters) -> Parameters:
 def steps(
     made: object, start: Parameters, x: Tensor, dead: Tensor | None, dtype: torch.dtype
 ) -> tuple[Parameters, list[float]]:
-    """Parameters after a step on each batch of 512 tokens, and the FVU before each."""
+    """Parameters after a step on each batch of 512 tokens, and the FVU before each. Which latents are dead is known a
+    step late to the fused engine on CUDA, and told so to the others.
+    """
     found = made(start, 8, 0.5, dtype)  # type: ignore[operator]
-    fvu = [float(found.step(batch, dead, 1e-3).fvu) for batch in x.split(512)]
+    told = [dead if number or "Triton" in type(found).__name__ else None for number in range(len(x) // 512)]
+    fvu = [float(found.step(batch, each, 1e-3).fvu) for batch, each in zip(x.split(512), told, strict=True)]
     return found.parameters, fvu
 
 
@@ -83,14 +86,17 @@ def test_the_step_is_the_same(dtype: torch.dtype, dead: range | None, d_model: i
     assert made.__name__ == "TritonEngine"
     mine, fvu = steps(made, on_cuda(start), x.cuda(), on_device, dtype)
     plain, plain_fvu = steps(TorchEngine, on_cuda(start), x.cuda(), on_device, dtype)
+    begun = on_cuda(start)
     _, cpu_fvu = steps(FusedEngine, start, x, mask, dtype)
-    # Which latents are dead is known a step late on CUDA.
-    tolerance = 1e-3 if dead is None else 1e-2
-    assert fvu == pytest.approx(plain_fvu, rel=tolerance)
-    assert fvu == pytest.approx(cpu_fvu, rel=tolerance)
-    if dead is None and dtype == torch.float32:
-        for name, one, other in zip(Parameters._fields, mine, plain, strict=True):
-            assert float((one - other).norm() / other.norm()) < 1e-2, name
+    assert fvu == pytest.approx(plain_fvu, rel=1e-3)
+    assert fvu == pytest.approx(cpu_fvu, rel=1e-3)
+    if dtype == torch.float32:
+        rows = slice(None) if mask is None else mask.cuda()
+        for name, one, other, old in zip(Parameters._fields, mine, plain, begun, strict=True):
+            kept = slice(None) if name == "bias" else rows
+            moved = (other - old)[kept]
+            assert float(moved.norm()) > 0, name
+            assert float(((one - old)[kept] - moved).norm() / moved.norm()) < 1e-2, name
 
 
 def test_a_step_gives_the_same_bits_each_time() -> None:
@@ -103,7 +109,8 @@ def test_a_step_gives_the_same_bits_each_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("latents", "count"), [(131_072, 44), (32_768, 44), (49_152, 20), (4_096, 16), (384, 12), (300, 44)]
+    ("latents", "count"),
+    [(131_072, 44), (131_072, 1_284), (32_768, 44), (49_152, 20), (4_096, 16), (384, 12), (300, 44)],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_strongest_are_torch_s(latents: int, count: int, dtype: torch.dtype) -> None:

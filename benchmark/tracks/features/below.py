@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +45,7 @@ class Below:
         self._network, self._blocks, self._suite = network, blocks, suite
         self._spool, self._progress, self._swaps = spool, progress, swaps
         self._chunks: ChunkStore | None = None
-        self.inputs = cache(self._inputs)
+        self._read: dict[str, Inputs] = {}
 
     @property
     def chunks(self) -> ChunkStore:
@@ -67,6 +66,12 @@ class Below:
     def forwards(self) -> int:
         """Forwards over the fit split that were begun."""
         return self._chunks.forwards if self._chunks else 0
+
+    def inputs(self, hookpoint: str) -> Inputs:
+        """What is one block below a hookpoint."""
+        if hookpoint not in self._read:
+            self._read[hookpoint] = self._inputs(hookpoint)
+        return self._read[hookpoint]
 
     def _inputs(self, hookpoint: str) -> Inputs:
         layers = [layer_of(hookpoint) - 1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import ItemsView, ValuesView
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,10 +13,24 @@ from scipy import sparse
 from torch import Tensor
 
 from benchmark.api import Latents
+from benchmark.metrics.layers import LayerMass
 
 LINEARITY = 1e-3
 ROWS_AT_ONCE = 1 << 16
 NO_DECODER = "the method does not decode"
+
+
+@runtime_checkable
+class SharedLatents(Protocol):
+    """Featurizers of one fit by hookpoint; `mass` is kept here once it is known, for it is the same for all of them."""
+
+    mass: LayerMass | None
+
+    def __len__(self) -> int: ...
+
+    def items(self) -> ItemsView[str, Any]: ...
+
+    def values(self) -> ValuesView[Any]: ...
 
 
 @runtime_checkable
@@ -30,7 +44,7 @@ class ScoredFeaturizer(Protocol):
     below: bool
 
     @property
-    def siblings(self) -> Mapping[str, ScoredFeaturizer]: ...
+    def siblings(self) -> SharedLatents: ...
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents: ...
 

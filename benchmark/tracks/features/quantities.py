@@ -158,10 +158,14 @@ class Quantities:
         sizes = {one.n_latents for one in siblings.values()}
         if len(siblings) < 2 or len(sizes) > 1:
             raise NotDefined("the latents are not one fit's of several hookpoints")
-        total = LayerMass.none((len(self.x), self.featurizer.n_latents))
-        for hookpoint, one in siblings.items():
-            total += LayerMass.of(csr(one.encode(self.trusted.x[hookpoint]), one.n_latents), layer_of(hookpoint))
-        return total
+        if gone := [hookpoint for hookpoint, _ in siblings.items() if hookpoint in self.trusted.undefined]:
+            raise NotDefined(f"activations at {', '.join(gone)} are not finite")
+        if siblings.mass is None:
+            total = LayerMass.none((len(self.x), self.featurizer.n_latents))
+            for hookpoint, one in siblings.items():
+                total += LayerMass.of(csr(one.encode(self.trusted.x[hookpoint]), one.n_latents), layer_of(hookpoint))
+            siblings.mass = total
+        return siblings.mass
 
     @cached_property
     def token_distribution(self) -> TokenDistribution:

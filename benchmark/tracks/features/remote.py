@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmark.api import Latents
 from benchmark.execution.contract import MethodError, Worker
+from benchmark.metrics.layers import LayerMass
 
 BATCH_TOKENS, FEWEST_TOKENS = 8192, 256
 BATCH_ENTRIES = 1 << 24
@@ -34,13 +35,19 @@ class Job(NamedTuple):
     inputs: dict[str, Any] | None = None
 
 
+class Siblings(dict[str, "RemoteFeaturizer"]):
+    """What one fit made of all hookpoints, and what has been found of all of it together."""
+
+    mass: LayerMass | None = None
+
+
 class RemoteFeaturizer:
     """`api.Featurizer` in a worker, of a job; `decode` only where `decodes`."""
 
     def __init__(self, worker: Worker, index: int, n_latents: int, decodes: bool, job: Job) -> None:
         self._worker, self._index, self._d_model = worker, index, job.stream["d_model"]
         self.n_latents, self.decodes, self.below = n_latents, decodes, job.inputs is not None
-        self.siblings: Mapping[str, RemoteFeaturizer] = {}
+        self.siblings = Siblings()
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents:
         """Latents of any number of tokens, asked for in batches; k is the largest that any batch needs."""

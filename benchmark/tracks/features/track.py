@@ -34,7 +34,7 @@ from benchmark.tracks.features import autointerp, remote
 from benchmark.tracks.features.featurizer import ScoredFeaturizer
 from benchmark.tracks.features.finite import finite
 from benchmark.tracks.features.quantities import JOIN_TOKENS, Quantities
-from benchmark.tracks.features.remote import Job, RemoteFeaturizer
+from benchmark.tracks.features.remote import Job, RemoteFeaturizer, Siblings
 from benchmark.tracks.features.trusted import FeaturesData, TokenTable, prepare, stream_id
 
 NAME = "features"
@@ -249,7 +249,7 @@ class FeaturesTrack:
 
 def _of_one_fit(jobs: Sequence[Job], featurizers: Sequence[RemoteFeaturizer]) -> dict[str, RemoteFeaturizer]:
     """Featurizers by hookpoint, and each of them told of all."""
-    by_place = {job.hookpoint: featurizer for job, featurizer in zip(jobs, featurizers, strict=True)}
+    by_place = Siblings(zip((job.hookpoint for job in jobs), featurizers, strict=True))
     for featurizer in featurizers:
         featurizer.siblings = by_place
     return by_place

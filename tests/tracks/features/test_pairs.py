@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from benchmark.spec.method import RunSettings
 from benchmark.spec.suite import Suite
 from benchmark.spec.variant import Variant
 from benchmark.store import Store
+from benchmark.tracks.features import remote
 from tests.conftest import Silent
 
 LEAST_SQUARES = '''
@@ -36,7 +37,7 @@ class Line:
     def fit(self, activations, *, seed):
         x, y = (torch.cat(part).double() for part in zip(*activations.batches(1000)))
         ones = torch.ones(len(x), 1, dtype=torch.double)
-        return Fitted(torch.linalg.lstsq(torch.cat([x, ones], dim=1), y).solution.float())
+        return Fitted(torch.linalg.lstsq(torch.cat([x, ones], dim=1), y).solution.float().contiguous())
 
     @staticmethod
     def load(folder):
@@ -56,6 +57,8 @@ class Fitted:
 
     def save(self, folder):
         save_file({"weight": self.weight}, folder / "line.safetensors")
+
+    load = staticmethod(Line.load)
 '''
 
 
@@ -67,39 +70,56 @@ def run_of(folder: Path) -> MethodRun:
     return MethodRun(methods.load("line", (folder,)), [RunSettings("default", {})])
 
 
-def expected(suite: Suite, runs: Path) -> float:
-    """Explained variance of layers.1 on the score split by the least squares of layers.0 on the fit split."""
+class Expected(NamedTuple):
+    """Of the least squares from layers.0 to layers.1 on the fit split: explained variance on the score split, the same
+    for who encodes layers.1 itself, and the relative error at first tokens.
+    """
+
+    explained: float
+    mistaken: float
+    first_error: float
+
+
+def expected(suite: Suite, runs: Path) -> Expected:
     subject = subjects.resolve(suite.subject, [Variant("trained")], runs / "subjects", download=False)
     blocks = token_blocks.prepare(
         suite.corpus, suite.tokens, subject.tokenizer(), subject.tokenizer_hash, runs / "blocks"
     )
     network, _ = subject.network(0, Variant("trained"))
     (x, y), _ = activations.collect(network, blocks["fit"], "fit", [0, 1])
-    (to_x, to_y), _ = activations.collect(network, blocks["score"], "score", [0, 1])
-    a, b = (np.c_[part.double().numpy(), np.ones(len(part))] for part in (x[: suite.tokens.fit], to_x))
-    weight = np.linalg.lstsq(a, y[: suite.tokens.fit].double().numpy(), rcond=None)[0]
-    target = to_y.double().numpy()
-    return float(1 - ((b @ weight - target) ** 2).sum() / ((target - target.mean(axis=0)) ** 2).sum())
+    (to_x, to_y), (first_x, first_y) = activations.collect(network, blocks["score"], "score", [0, 1])
+    inputs, mistaken, first = (np.c_[part.double().numpy(), np.ones(len(part))] for part in (to_x, to_y, first_x))
+    fitted = np.c_[x[: suite.tokens.fit].double().numpy(), np.ones(suite.tokens.fit)]
+    weight = np.linalg.lstsq(fitted, y[: suite.tokens.fit].double().numpy(), rcond=None)[0]
+    target, first_target = to_y.double().numpy(), first_y.double().numpy()
+
+    def explained(seen: Any) -> float:
+        return float(1 - ((seen @ weight - target) ** 2).sum() / ((target - target.mean(axis=0)) ** 2).sum())
+
+    error = ((first @ weight - first_target) ** 2).sum() / (first_target**2).sum()
+    return Expected(explained(inputs), explained(mistaken), float(error))
 
 
-def test_a_pair_is_the_stream_below_and_the_stream_at_the_hookpoint(suite: Suite, tmp_path: Path) -> None:
-    """Aligned token by token in the fit, in scores, and once more when what was fitted is loaded for another family."""
-    metrics = ("explained_variance@1", "context_sensitivity@1", "recovered_variance@1")
-    asked = {"variants": ("trained",), "hookpoints": ("layers.1",), "metrics": metrics[:2]}
-    small, one = suite.model_copy(update=asked), run_of(tmp_path)
-    store = Store(tmp_path / "runs")
-    pipeline.run(small, [one], store, "none", Silent())
-    more = small.model_copy(update={"metrics": metrics})
-    outcome = pipeline.run(more, [one], store, "none", Silent())
-    assert not outcome.failed
-    (record, *_) = (each for each in store.selected()[0] if each.where.replicate == 0)
-    found = {name: record.metrics[name].value for name in metrics}
-    line = expected(small, store.root)
-    assert 0.2 < line < 0.999
-    assert found["explained_variance@1"] == pytest.approx(line, abs=1e-3)
-    assert found["context_sensitivity@1"] is not None
+def test_a_pair_is_the_stream_below_and_the_stream_at_the_hookpoint(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Aligned token by token in the fit, in scores, and when what was fitted is loaded for another family."""
+    small, one = suite.model_copy(update={"variants": ("trained",), "hookpoints": ("layers.1",)}), run_of(tmp_path)
+    store, names = Store(tmp_path / "runs"), ("explained_variance@1", "context_sensitivity@1", "recovered_variance@1")
+    found = {}
+    for asked in (("l0@1", "context_sensitivity@1"), ("l0@1", *names)):
+        outcome = pipeline.run(small.model_copy(update={"metrics": asked}), [one], store, "none", Silent())
+        assert [record.error for record in outcome.failed] == []
+        (found[len(asked)], *_) = (each for each in store.selected()[0] if each.where.replicate == 0)
+        monkeypatch.setattr(remote, "fit", lambda *unused: pytest.fail("what was fitted is there"))
+    line, loaded = expected(small, store.root), found[4]
+    assert abs(line.explained - line.mistaken) > 2e-3
+    assert loaded.metrics["explained_variance@1"].value == pytest.approx(line.explained, abs=1e-4)
+    assert loaded.counts["first_token_relative_error"] == pytest.approx(line.first_error, rel=1e-2)
+    assert found[2].counts["first_token_relative_error"] == pytest.approx(line.first_error, rel=1e-2)
+    assert loaded.metrics["context_sensitivity@1"] == found[2].metrics["context_sensitivity@1"]
     # The harness's own ridge from the same codes, fitted on the explain split, predicts the hookpoint about as well.
-    assert found["recovered_variance@1"] == pytest.approx(line, abs=0.05)
+    assert loaded.metrics["recovered_variance@1"].value == pytest.approx(line.explained, abs=0.05)
 
 
 def test_a_pair_needs_a_block_below(suite: Suite, tmp_path: Path) -> None:

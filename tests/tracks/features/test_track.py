@@ -20,6 +20,7 @@ from benchmark.spec.cell import CellKeys
 from benchmark.spec.suite import Suite
 from benchmark.tracks.contract import Scored
 from benchmark.tracks.features.featurizer import csr
+from benchmark.tracks.features.remote import Siblings
 from benchmark.tracks.features.track import FeaturesTrack
 from benchmark.tracks.features.trusted import FeaturesData
 from tests.conftest import LANGUAGE, REVISION
@@ -34,7 +35,7 @@ class Signed:
     n_latents = 2 * D_MODEL
     decodes = True
     below = False
-    siblings: ClassVar[dict[str, Signed]] = {}
+    siblings: ClassVar[Siblings] = Siblings()
 
     def __init__(self, nonlinear: bool = False) -> None:
         draw = np.random.default_rng(0).standard_normal((D_MODEL, D_MODEL)).astype(np.float32)
