@@ -35,7 +35,7 @@ def test_the_libraries_stand_in_submissions() -> None:
 def test_a_wrapped_library_answers_as_the_library_does(
     name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(featurizers, "subject", lambda store, reporter: fits.made_up(32, 8_192))
+    monkeypatch.setattr(featurizers, "subject", lambda store, reporter, scope: fits.made_up(32, 8_192))
     method = methods.load(name)
     few = {"expansion_factor": 4, "batch_size": 256}
     environment = environments.prepare(method, home)
