@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from . import gradients
 from . import triton_kernels as kernels
-from .engines import BETAS, EPSILON, Step
+from .engines import Step, adam_rates, fired
 from .gradients import Codes, Parameters
 from .triton_kernels import Sparse
 
@@ -63,9 +61,7 @@ class TritonEngine:
         if dead is not None and self.auxk_coefficient and self._dead.any(dead):
             fvu, codes, found = gradients.objective(self.parameters, x, self.k, dead, self.auxk_coefficient, self.dtype)
             self._update(found.encoder, found.decoder, found.encoder_bias, found.bias, rate)
-            fired = torch.zeros_like(found.encoder_bias)
-            fired.index_add_(0, codes.indices.flatten(), (codes.values > 0).flatten().float())
-            return Step(fvu, fired > 0)
+            return Step(fvu, fired(codes, len(found.encoder)))
         encoder, _, decoder, bias = self.parameters
         centred = x - bias
         variance = (x - x.mean(dim=0)).square().sum().clamp(min=1e-30)
@@ -95,9 +91,7 @@ class TritonEngine:
         rate: float,
     ) -> None:
         self.steps += 1
-        corrected = [1 - beta**self.steps for beta in BETAS]
-        rates = (rate / corrected[0], *BETAS, 1 / math.sqrt(corrected[1]), EPSILON)
-        weights = self.parameters
+        weights, rates = self.parameters, adam_rates(rate, self.steps)
         of_encoder, of_encoder_bias, of_decoder, of_bias = self._moments
         kernels.update(weights.encoder, to_encoder, of_encoder, rates, unit=False, low=self._low)
         kernels.update(weights.decoder, to_decoder, of_decoder, rates, unit=True, low=None)

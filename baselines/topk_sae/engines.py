@@ -63,6 +63,19 @@ def engine_for(device: torch.device) -> Callable[[Parameters, int, float, torch.
     return FusedEngine if device.type == "cpu" else TorchEngine
 
 
+def adam_rates(rate: float, steps: int) -> tuple[float, float, float, float, float]:
+    """Adam's step size, both betas, 1 / sqrt of the second moment's correction, and epsilon, at the `steps`-th step."""
+    first, second = (1 - beta**steps for beta in BETAS)
+    return rate / first, *BETAS, 1 / math.sqrt(second), EPSILON
+
+
+def fired(codes: Codes, n_latents: int) -> Bool[Tensor, " latent"]:
+    """Latents that are active anywhere, without a wait for the device."""
+    active = torch.zeros(n_latents, device=codes.values.device)
+    active.index_add_(0, codes.indices.flatten(), (codes.values > 0).flatten().float())
+    return active > 0
+
+
 def selection_dtype(like: Tensor) -> torch.dtype:
     """What latents are nominated in: bfloat16 where the device of `like` multiplies it natively."""
     if like.device.type == "cuda":
@@ -104,9 +117,7 @@ class TorchEngine:
             group["lr"] = rate
         self.optimizer.step()
         parameters.decoder.div_(parameters.decoder.norm(dim=1, keepdim=True).clamp(min=1e-12))
-        active = torch.zeros_like(parameters.encoder_bias)
-        active.index_add_(0, codes.indices.flatten(), (codes.values > 0).flatten().float())
-        return Step(fvu, active > 0)
+        return Step(fvu, fired(codes, len(parameters.encoder)))
 
 
 class FusedEngine:
@@ -138,9 +149,9 @@ class FusedEngine:
             aux, _ = self._forward(own, residual, offered, aux_k, scale, upstream[1])
             found.append(aux)
         self._update(own, upstream, found, rate)
-        fired = torch.zeros(len(self.parameters.encoder_bias), dtype=torch.bool)
-        fired[torch.from_numpy(main.indices[main.indices >= 0]).long()] = True
-        return Step(torch.tensor(error / variance), fired)
+        active = torch.zeros(len(self.parameters.encoder_bias), dtype=torch.bool)
+        active[torch.from_numpy(main.indices[main.indices >= 0]).long()] = True
+        return Step(torch.tensor(error / variance), active)
 
     def _nominees(self, centred: Float[Tensor, "token d_model"]) -> NDArray[np.int32]:
         """Candidates [token, c]: the largest positive pre-activations, `NONE` where there are fewer."""
@@ -173,8 +184,7 @@ class FusedEngine:
         indices, values, scores = (np.hstack(some) for some in zip(*(part[:3] for part in found), strict=True))
         starts, entries = np.empty(len(self._rows.encoder) + 1, np.int64), np.empty(indices.size, np.int64)
         kernels.by_latent(indices, starts, entries)
-        corrected = [1 - beta**self.steps for beta in BETAS]
-        rates = Rates(*map(np.float32, (rate / corrected[0], *BETAS, 1 / math.sqrt(corrected[1]), EPSILON)))
+        rates = Rates(*map(np.float32, adam_rates(rate, self.steps)))
         to_bias = np.empty((kernels.BLOCKS, x.shape[1]))
         back = Backward(x, upstream, values, scores, found[0].indices.shape[1], starts, entries)
         kernels.update(back, self._rows, *self._moment_rows, rates, to_bias)

@@ -22,7 +22,7 @@ MOST_AT_ONCE, TILE_ELEMENTS = 1 << 13, 1 << 13
 GROUPS_AT_ONCE = 128
 
 Rates: TypeAlias = tuple[float, float, float, float, float]
-"""Learning rate and betas of Adam, the square root of the second's correction as a factor, epsilon."""
+"""As `engines.adam_rates` gives them."""
 Moments: TypeAlias = tuple[Tensor, Tensor]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from baselines.topk_sae.gradients import Parameters, combine, remove_parallel_, top_codes
-from baselines.topk_sae.method import FittedSAE
+from baselines.topk_sae.method import FittedSAE, TopKSAE
 from baselines.topk_sae.training import Settings, schedule, tied
 from benchmark.api import PairedStream
 
@@ -21,17 +21,13 @@ class Transcoder:
     adds nothing to, so that encoder and decoder start along the same directions.
     """
 
+    load = staticmethod(FittedSAE.load)
+
     def __init__(self, **settings: Any) -> None:
         self.settings = Settings(**settings, unit_scale=True)
 
     def check(self, d_model: int) -> None:
-        settings, n_latents = self.settings, self.settings.expansion_factor * d_model
-        if not 1 <= settings.k <= n_latents:
-            raise ValueError(f"k = {settings.k} exceeds n_latents = {n_latents}: lower k or raise expansion_factor")
-        if min(settings.batch_size, settings.epochs, settings.dead_after_tokens) < 1 or settings.learning_rate <= 0:
-            raise ValueError("batch_size, epochs, dead_after_tokens and learning_rate must be positive")
-        if not 0 <= settings.warmup <= settings.decay_from <= 1:
-            raise ValueError("0 <= warmup <= decay_from <= 1 must hold")
+        TopKSAE(**asdict(self.settings)).check(d_model)
 
     def fit(self, activations: PairedStream, *, seed: int) -> FittedSAE:
         settings = self.settings
@@ -44,10 +40,6 @@ class Transcoder:
             raise ValueError("the stream held no activations")
         return FittedSAE(training.finish(), settings.k)
 
-    @classmethod
-    def load(cls, folder: Path) -> FittedSAE:
-        return FittedSAE.load(folder)
-
 
 class Training:
     """One run. Inputs and targets are centred on the first batch's means and divided by its root mean square
@@ -55,7 +47,7 @@ class Training:
     """
 
     def __init__(self, settings: Settings, n_tokens: int, x: Tensor, y: Tensor, seed: int) -> None:
-        self.settings, self.steps, self.tokens = settings, 0, 0
+        self.settings, self.steps = settings, 0
         self.total = settings.epochs * -(-n_tokens // settings.batch_size)
         self.moments = [(part.mean(dim=0), _deviation(part)) for part in (x, y)]
         n_latents = settings.expansion_factor * x.shape[1]

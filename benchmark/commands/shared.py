@@ -64,15 +64,13 @@ def chosen_methods(
     said: list[str], suite: str, preset: str | None, judge: str | None
 ) -> tuple[suites.Suite, list[MethodRun]]:
     chosen = suites.load(suite)
-    found = methods.chosen(said, chosen.floors)
-    if "all" in said and "layers.0" in chosen.hookpoints:
-        pairs = [one for one in found if one.manifest.scope == "pair"]
-        for one in pairs:
-            console.print(
-                f"all but {terminal.said(one.name)}: it reads a block below, and {chosen.name} asks at layers.0"
-            )
-        found = [one for one in found if one not in pairs]
-    runs = [MethodRun(method, methods.rows(method, chosen, preset)) for method in found]
+    runs = [MethodRun(method, methods.rows(method, chosen, preset)) for method in methods.chosen(said, chosen.floors)]
+    if "all" in said:
+        reasons = {run.method.name: run.track.refuses(chosen, run.method.manifest.scope) for run in runs}
+        for name, reason in reasons.items():
+            if reason:
+                console.print(f"all but {terminal.said(name)}: {terminal.said(reason)}")
+        runs = [run for run in runs if not reasons[run.method.name]]
     if judge and judge != chosen.judge:
         named = judges.public(judge)
         runs = [

@@ -179,24 +179,23 @@ def _run_unit(context: Context, shared: SharedData, run: MethodRun, unit: list[P
 def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planned]) -> Fitted:
     """Fit, or load, the cells of a unit; what was fitted is kept at once, so that a kill costs no second fit."""
     started, scope = time.monotonic(), run.method.manifest.scope
-    requests = [FitRequest(item.cell.keys, item.cell.row.settings) for item in unit]
-    folders = [context.store.featurizer(item.known_ids.fit) for item in unit]
+    own = len(unit)
+    # Of a fit of the whole model a part alone would not know the rest: all of it is loaded.
+    whole = [*unit, *(_others(context, unit) if scope == "model" else ())]
+    requests = [FitRequest(item.cell.keys, item.cell.row.settings) for item in whole]
+    folders = [context.store.featurizer(item.known_ids.fit) for item in whole]
     costs = [_cost_file(context, item) for item in unit]
     worker = _open(context, shared, run, unit[0].cell.opaque)
     try:
-        # Of a fit of the whole model a part alone would not know the rest: all of it is loaded.
-        whole = [*unit, *(_others(context, unit) if scope == "model" else ())]
-        stored = [context.store.featurizer(item.known_ids.fit) for item in whole]
-        if all(folder.is_dir() for folder in stored):
-            asked = [FitRequest(item.cell.keys, item.cell.row.settings) for item in whole]
-            answerers = shared.track.load(worker, shared.trusted, stored, asked, scope)[: len(unit)]
+        if all(folder.is_dir() for folder in folders):
+            answerers = shared.track.load(worker, shared.trusted, folders, requests, scope)[:own]
             known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
-            return Fitted(worker, answerers, known | {"load_seconds": (time.monotonic() - started) / len(unit)})
-        answerers, figures = shared.track.fit(worker, shared.trusted, requests, scope)
-        seconds = (time.monotonic() - started) / len(unit)
-        cost = {"fit_seconds": seconds, "fitted_together": len(unit), "worker_peak_bytes": float(figures["peak_bytes"])}
+            return Fitted(worker, answerers, known | {"load_seconds": (time.monotonic() - started) / own})
+        answerers, figures = shared.track.fit(worker, shared.trusted, requests[:own], scope)
+        seconds = (time.monotonic() - started) / own
+        cost = {"fit_seconds": seconds, "fitted_together": own, "worker_peak_bytes": float(figures["peak_bytes"])}
         if figures.get("persistent"):
-            for folder, answerer, file in zip(folders, answerers, costs, strict=True):
+            for folder, answerer, file in zip(folders[:own], answerers, costs, strict=True):
                 if _keep(context, folder, answerer):
                     write_text(file, json.dumps(cost) + "\n")
     except BaseException:
@@ -207,15 +206,13 @@ def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planne
 
 def _others(context: Context, unit: list[Planned]) -> list[Planned]:
     """Cells of the plan that a unit's one fit of the whole model is of, too."""
-    first = unit[0].cell
-    fit = (first.method, first.row.settings, first.group, first.method_seed)
     here = {item.cell.place for item in unit}
-    alike = (
+    cell = unit[0].cell
+    return [
         item
         for item in context.plan.cells
-        if (item.cell.method, item.cell.row.settings, item.cell.group, item.cell.method_seed) == fit
-    )
-    return [item for item in alike if item.cell.place not in here]
+        if item.cell.place not in here and item.cell._replace(place=cell.place) == cell
+    ]
 
 
 def _score(

@@ -101,7 +101,10 @@ def make(suite: Suite, runs: Sequence[MethodRun], store: Store, *, download: boo
     _check_room(suite, subject)
     tracks = {run.track.name: run.track for run in runs}
     for track in tracks.values():
-        track.check(suite, subject, {run.method.manifest.scope for run in runs if run.track is track})
+        track.check(suite, subject)
+    for run in runs:
+        if reason := run.track.refuses(suite, run.method.manifest.scope):
+            raise BadInput(f"{run.method.name}: {reason}")
     data = blocks.identity(suite.corpus, suite.tokens, subject.tokenizer_hash) if subject.replicates else {}
     if not data or not blocks.home_of(data, store.root / "blocks").is_dir():
         corpus.check(suite.corpus)

@@ -7,7 +7,7 @@ values of families of metrics (`score`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -110,10 +110,13 @@ class Track(Protocol):
         ...
 
     @classmethod
-    def check(cls, suite: Suite, subject: ResolvedSubject, scopes: Collection[str]) -> None:
-        """Refuse, before any compute, what the suite asks of this track and cannot be had (`BadInput`); `scopes` are
-        those of its methods.
-        """
+    def check(cls, suite: Suite, subject: ResolvedSubject) -> None:
+        """Refuse, before any compute, what the suite asks of this track and cannot be had (`BadInput`)."""
+        ...
+
+    @classmethod
+    def refuses(cls, suite: Suite, scope: str) -> str | None:
+        """Why methods of this scope cannot be run on a suite; None where they can."""
         ...
 
     @classmethod

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 import timeit
-import tomllib
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -33,6 +32,7 @@ from benchmark.api import FitJob
 from benchmark.data.blocks import Blocks
 from benchmark.forward.activations import CHUNK_TOKENS, ChunkStore, forward
 from benchmark.models.network import Network
+from benchmark.spec import method as methods
 from benchmark.spec.suite import StreamSettings
 from benchmark.worker.stream import ChunkedStream
 
@@ -271,8 +271,8 @@ def _rate(work: Callable[[int], None], tokens: int) -> float:
 
 
 def _paper_settings() -> Settings:
-    manifest = tomllib.loads((Path(__file__).parents[2] / "baselines/topk_sae/method.toml").read_text())
-    found = manifest["settings"] | manifest["presets"]["paper"]
+    manifest = methods.load("topk_sae").manifest
+    found = manifest.settings | manifest.presets["paper"]
     return Settings(**(found if CUDA else found | {"batch_size": 1_024, "expansion_factor": 8, "k": 8}))
 
 

@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 from benchmark.checks import guard
+from benchmark.spec import method as methods
 from benchmark.store import Store
 
-EXPECTED = Path(__file__).parents[2] / "baselines/topk_sae/expected.json"
 MOST_OUTSIDE = 0.05
 
 
 def main(runs: Path) -> int:
     """0 where at most that share lies outside."""
-    expected = guard.read(EXPECTED)
+    expected = guard.read(methods.load("topk_sae").folder / "expected.json")
     assert expected is not None
     found = guard.check(Store(runs).selected()[0], expected)
     for drift in found.moved:

@@ -50,7 +50,8 @@ class ToyTrack:
         self._scale = float(suite.tracks["toy"]["scale"])
 
     places = classmethod(lambda cls, suite: suite.tracks["toy"]["places"])
-    check = classmethod(lambda cls, suite, subject, scopes: None)
+    check = classmethod(lambda cls, suite, subject: None)
+    refuses = classmethod(lambda cls, suite, scope: None)
     families = classmethod(lambda cls, suite: {"toy": FAMILY.id()})
     fitted_on = classmethod(lambda cls, suite, data, places: [suite.tracks["toy"]["scale"], list(places)])
     scored_on = classmethod(lambda cls, suite, data: list[object]())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, ValuesView
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,17 +19,10 @@ ROWS_AT_ONCE = 1 << 16
 NO_DECODER = "the method does not decode"
 
 
-@runtime_checkable
-class SharedLatents(Protocol):
-    """Featurizers of one fit by hookpoint; `mass` is kept here once it is known, for it is the same for all of them."""
+class Siblings(dict[str, "ScoredFeaturizer"]):
+    """What one fit made of all hookpoints; `mass` is kept once it is known, for it is the same for all of them."""
 
-    mass: LayerMass | None
-
-    def __len__(self) -> int: ...
-
-    def items(self) -> ItemsView[str, Any]: ...
-
-    def values(self) -> ValuesView[Any]: ...
+    mass: LayerMass | None = None
 
 
 @runtime_checkable
@@ -42,9 +34,7 @@ class ScoredFeaturizer(Protocol):
     n_latents: int
     decodes: bool
     below: bool
-
-    @property
-    def siblings(self) -> SharedLatents: ...
+    siblings: Siblings
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents: ...
 

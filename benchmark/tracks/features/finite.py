@@ -30,8 +30,8 @@ def first_not_finite(network: Network, blocks: Blocks) -> str:
     """Which of the network's own layers stops being finite first, as a reason; its output where no layer does."""
     every = list(range(int(network.model.config.num_hidden_layers)))
     for read in activations.forward(network, blocks, "score", every):
-        for layer, x in zip(every, read.usable, strict=True):
-            if not torch.isfinite(x).all():
+        for layer, is_finite in zip(every, read.finite, strict=True):
+            if not is_finite:
                 return f"the network's own activations at layers.{layer} are not finite on the score split"
     return "the network's own output is not finite on the score split"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmark.api import Latents
 from benchmark.execution.contract import MethodError, Worker
-from benchmark.metrics.layers import LayerMass
+from benchmark.tracks.features.featurizer import Siblings
 
 BATCH_TOKENS, FEWEST_TOKENS = 8192, 256
 BATCH_ENTRIES = 1 << 24
@@ -33,12 +33,6 @@ class Job(NamedTuple):
     seed: int
     settings: dict[str, Any]
     inputs: dict[str, Any] | None = None
-
-
-class Siblings(dict[str, "RemoteFeaturizer"]):
-    """What one fit made of all hookpoints, and what has been found of all of it together."""
-
-    mass: LayerMass | None = None
 
 
 class RemoteFeaturizer:

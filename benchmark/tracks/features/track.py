@@ -31,10 +31,10 @@ from benchmark.spec.cell import CellKeys
 from benchmark.spec.suite import Suite
 from benchmark.tracks.contract import FitAnswer, FitRequest, Progress, Scored
 from benchmark.tracks.features import autointerp, remote
-from benchmark.tracks.features.featurizer import ScoredFeaturizer
+from benchmark.tracks.features.featurizer import ScoredFeaturizer, Siblings
 from benchmark.tracks.features.finite import finite
 from benchmark.tracks.features.quantities import JOIN_TOKENS, Quantities
-from benchmark.tracks.features.remote import Job, RemoteFeaturizer, Siblings
+from benchmark.tracks.features.remote import Job, RemoteFeaturizer
 from benchmark.tracks.features.trusted import FeaturesData, TokenTable, prepare, stream_id
 
 NAME = "features"
@@ -68,10 +68,8 @@ class FeaturesTrack:
         return suite.hookpoints
 
     @classmethod
-    def check(cls, suite: Suite, subject: ResolvedSubject, scopes: Collection[str]) -> None:
-        """Refuse no hookpoints, those that the subject does not have or that a method's scope cannot use, and a judge
-        that is none.
-        """
+    def check(cls, suite: Suite, subject: ResolvedSubject) -> None:
+        """Refuse no hookpoints, those that the subject does not have, and a judge that is none."""
         if not suite.hookpoints:
             raise BadInput(f"suite {suite.name} has no hookpoints, and methods of the features track need some")
         if suite.tracks.get(NAME):
@@ -79,10 +77,13 @@ class FeaturesTrack:
         judges.identity(suite.judge)
         if subject.config is not None:
             hookpoints.check(suite.hookpoints, int(subject.config.num_hidden_layers))
-        if "pair" in scopes and "layers.0" in suite.hookpoints:
-            raise BadInput(
-                f"suite {suite.name} asks at layers.0, and a method of pairs reads the block below: there is none"
-            )
+
+    @classmethod
+    def refuses(cls, suite: Suite, scope: str) -> str | None:
+        """A pair needs a block below."""
+        if scope == "pair" and "layers.0" in suite.hookpoints:
+            return f"suite {suite.name} asks at layers.0, and a method of pairs reads the block below: there is none"
+        return None
 
     @classmethod
     def families(cls, suite: Suite) -> dict[str, str]:
@@ -155,8 +156,9 @@ class FeaturesTrack:
         ]
         featurizers, figures = remote.fit(worker, jobs, scope)
         if seen:
-            by_place = _of_one_fit(jobs, featurizers)
-            featurizers = [by_place[request.keys.place] for request in requests]
+            _know_each_other(jobs, featurizers)
+            places = [job.hookpoint for job in jobs]
+            featurizers = [featurizers[places.index(request.keys.place)] for request in requests]
         return FitAnswer(featurizers, figures)
 
     def load(
@@ -166,7 +168,7 @@ class FeaturesTrack:
         jobs = [self._job(trusted, *request, scope) for request in requests]
         featurizers = remote.load(worker, folders, jobs)[0]
         if scope == "model":
-            _of_one_fit(jobs, featurizers)
+            _know_each_other(jobs, featurizers)
         return featurizers
 
     def score(
@@ -247,12 +249,11 @@ class FeaturesTrack:
         return autointerp.assess(firing, trusted.text, asking, keys.rng, progress)
 
 
-def _of_one_fit(jobs: Sequence[Job], featurizers: Sequence[RemoteFeaturizer]) -> dict[str, RemoteFeaturizer]:
-    """Featurizers by hookpoint, and each of them told of all."""
-    by_place = Siblings(zip((job.hookpoint for job in jobs), featurizers, strict=True))
+def _know_each_other(jobs: Sequence[Job], featurizers: Sequence[RemoteFeaturizer]) -> None:
+    """Tell the featurizers of one fit of all hookpoints of one another."""
+    siblings = Siblings(zip((job.hookpoint for job in jobs), featurizers, strict=True))
     for featurizer in featurizers:
-        featurizer.siblings = by_place
-    return by_place
+        featurizer.siblings = siblings
 
 
 def _computed(one: MetricFamily, cell: Quantities) -> Mapping[str, Value]:

@@ -11,6 +11,7 @@ import torch
 
 from baselines.topk_sae.gradients import Parameters
 from baselines.transcoder.method import Transcoder
+from benchmark.commands.shared import chosen_methods
 from benchmark.data import blocks as token_blocks
 from benchmark.errors import BadInput
 from benchmark.forward import activations
@@ -127,6 +128,15 @@ def test_a_pair_needs_a_block_below(suite: Suite, tmp_path: Path) -> None:
     assert "layers.0" in small.hookpoints
     with pytest.raises(BadInput, match="reads the block below: there is none"):
         pipeline.run(small, [run_of(tmp_path)], Store(tmp_path / "runs"), "none", Silent())
+
+
+def test_all_leaves_out_what_a_suite_cannot_ask_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    _, runs = chosen_methods(["all"], "layers", None, None)
+    assert {"topk_sae", "mlsae"} <= {one.method.name for one in runs}
+    assert "transcoder" not in {one.method.name for one in runs}
+    assert "all but transcoder: suite layers asks at layers.0" in " ".join(capsys.readouterr().out.split())
+    _, named = chosen_methods(["transcoder"], "layers", None, None)
+    assert [one.method.name for one in named] == ["transcoder"], "who is named is refused by the plan, with the reason"
 
 
 class Pairs:

@@ -19,8 +19,7 @@ from benchmark.models.network import Network
 from benchmark.spec.cell import CellKeys
 from benchmark.spec.suite import Suite
 from benchmark.tracks.contract import Scored
-from benchmark.tracks.features.featurizer import csr
-from benchmark.tracks.features.remote import Siblings
+from benchmark.tracks.features.featurizer import Siblings, csr
 from benchmark.tracks.features.track import FeaturesTrack
 from benchmark.tracks.features.trusted import FeaturesData
 from tests.conftest import LANGUAGE, REVISION
