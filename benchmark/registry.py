@@ -22,7 +22,8 @@ CONTROL = "noise-embeddings"
 TRACKS = {"features": "benchmark.tracks.features.track:FeaturesTrack"}
 
 CONFORMANCE = {"features": "benchmark.checks.featurizers:questions"}
-"""What `make check` asks of methods of a track."""
+LOADED = {"features": "benchmark.checks.loaded:questions"}
+"""What `make check` asks of methods of a track, and of those that were trained elsewhere."""
 
 SCORERS = {
     "fuzzing@paper": "benchmark.autointerp.items:paper",

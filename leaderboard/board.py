@@ -11,6 +11,7 @@ from typing import Any
 from benchmark.run import plan
 from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
+from benchmark.spec.pretrained import RECIPE
 from benchmark.store import Store, write_text
 from benchmark.tracks.contract import track_class
 from leaderboard import contents, headline, pages, publication, results, screen
@@ -46,7 +47,9 @@ def write(
     written = {key: page for key in by_page if (page := page_of(*key))}
     for key, page in written.items():
         of_suite = [entry for entry in entries if entry.suite == key[0]]
-        pages.write(root / PAGES / page, by_page[key], of_suite, headings[key[0]])
+        recipes = {(key[0], str(row.info.settings.get(RECIPE))) for row in by_page[key] if row.pretrained}
+        recipe = [row for one in sorted(recipes) for row in by_page.get(one, ())]
+        pages.write(root / PAGES / page, by_page[key], of_suite, headings[key[0]], recipe)
     if named is None:
         _remove_others(root / PAGES, set(written.values()))
     return entries, {key: root / PAGES / page for key, page in written.items()}

@@ -1,10 +1,10 @@
 """Method against method, and against the floors: paired differences of their gaps to the worst null, on the replicates
-that both have. Pure.
+that both have; of what was trained elsewhere and has no null, of their scores on trained. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from benchmark import registry
 from benchmark.errors import BadInput, unknown
 from benchmark.metrics import family
+from benchmark.spec.pretrained import TRAINED
 from benchmark.spec.variant import Variant
 from benchmark.stats.null_gap import Gap, gap
 from leaderboard import contents
@@ -20,16 +21,26 @@ from leaderboard.contenders import NO_FLOORS, Contender, KnownFloors, nearest_re
 from leaderboard.contents import Shipped
 from leaderboard.floors import Standing, standing
 from leaderboard.rows import ResultRow
+from leaderboard.standings import sign
 
 
 class Difference(NamedTuple):
-    """Worst-null gaps of both under one metric, and first minus second over shared replicates; None under three."""
+    """Worst-null gaps of both under one metric, or scores on trained, and first minus second over shared replicates,
+    positive where the first is better; None under three.
+    """
 
     metric: str
     first: float
     second: float
     difference: Gap | None
     replicates: int
+
+
+class Comparison(NamedTuple):
+    """A line per metric; `of_scores`: of scores on trained, for one of the two has no gap."""
+
+    differences: list[Difference]
+    of_scores: bool
 
 
 def compare(
@@ -39,14 +50,19 @@ def compare(
     second: str,
     floors: KnownFloors = NO_FLOORS,
     shipped: Shipped = lambda name, track: None,
-) -> list[Difference]:
+) -> Comparison:
     """All metrics with a direction that both have; an entry is `method` or `method:settings`.
 
     Raises:
         BadInput: an entry that is not there, that is one of several, or that was run on a suite of another content.
     """
-    one, other = _standings(rows, suite, (first, second), _compared(), floors, shipped)
-    return [_difference(metric, one[metric], other[metric]) for metric in one if metric in other]
+    own = _of_one_content([row for row in rows if row.info.suite == suite], suite, (first, second), shipped)
+    chosen = [_entry(own, suite, name) for name in (first, second)]
+    if any(row.pretrained for row in chosen):
+        return Comparison(on_trained(*chosen), of_scores=True)
+    one, other = _standings(own, chosen, _compared(), floors)
+    shared = [metric for metric in one if metric in other]
+    return Comparison([_difference(metric, one[metric], other[metric]) for metric in shared], of_scores=False)
 
 
 def leads(
@@ -65,25 +81,44 @@ def leads(
     if not any(row.info.suite == suite and row.info.method in floors.known for row in rows):
         said = f'make bench METHOD="{" ".join(floors.known)}" SUITE={suite}'
         raise BadInput(f"no floors were run on suite {suite}: `{said}` runs them")
-    (found,) = _standings(rows, suite, (name,), _compared(joins=True), floors, shipped)
+    own = _of_one_content([row for row in rows if row.info.suite == suite], suite, (name,), shipped)
+    row = _entry(own, suite, name)
+    if row.pretrained:
+        raise BadInput(f"{name} was trained elsewhere and has no null: compare it with a method that is fitted here")
+    (found,) = _standings(own, [row], _compared(joins=True), floors)
     return list(found.values())
 
 
+def on_trained(first: ResultRow, second: ResultRow) -> list[Difference]:
+    """Scores on trained, means over the places and method seeds that both rows have, in every metric with a direction
+    that is defined at all of these in some replicate.
+    """
+    one, other = (
+        row.scores[row.scores.index.get_level_values("variant") == TRAINED].droplevel("variant")
+        for row in (first, second)
+    )
+    shared, made = one.index.intersection(other.index), []
+    for metric in (name for name in _compared() if name in one and name in other):
+        pairs = pd.DataFrame({"first": one.loc[shared, metric], "second": other.loc[shared, metric]})
+        by_replicate = pairs.groupby(level="replicate")
+        whole = by_replicate.count().min(axis=1) == by_replicate.size()
+        means = by_replicate.mean()[whole]
+        if len(means):
+            values = means.to_numpy(float).T
+            d = sign(metric) * (values[0] - values[1])
+            made.append(Difference(metric, float(values[0].mean()), float(values[1].mean()), gap(d), len(d)))
+    return made
+
+
 def _standings(
-    rows: Sequence[ResultRow],
-    suite: str,
-    names: Sequence[str],
-    metrics: Sequence[str],
-    floors: KnownFloors,
-    shipped: Shipped,
+    own: Sequence[ResultRow], chosen: Iterable[ResultRow], metrics: Sequence[str], floors: KnownFloors
 ) -> list[dict[str, Standing]]:
-    """Of entries by name, by metric, among all rows of a suite of one content."""
-    own = _of_one_content([row for row in rows if row.info.suite == suite], suite, names, shipped)
+    """Of entries, by metric, among all rows of a suite of one content."""
     everybody = [Contender.of(row, metrics, floors) for row in own]
     made = []
-    for chosen in (_entry(own, suite, name) for name in names):
-        mine = next(one for one in everybody if one.row is chosen)
-        others = [one for one in everybody if one.row.info.subject == chosen.info.subject]
+    for row in chosen:
+        mine = next(one for one in everybody if one.row is row)
+        others = [one for one in everybody if one.row.info.subject == row.info.subject]
         reference = nearest_reference(mine, others)
         asked = [metric for metric in metrics if metric in mine.tables]
         made.append({metric: standing(metric, mine, reference, others) for metric in asked})

@@ -84,7 +84,7 @@ class Contender:
     @cached_property
     def lacking(self) -> set[CellPlace]:
         """Cells of the suite without a value of the headline."""
-        return wanted(self.row.info.content) - self.cells
+        return wanted(self.row.info.content, self.row.info.settings) - self.cells
 
     @cached_property
     def fidelity(self) -> float | None:

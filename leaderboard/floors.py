@@ -54,7 +54,9 @@ class Standing(NamedTuple):
 
     @property
     def lead_verdict(self) -> LeadVerdict | None:
-        """None where there are matched floors and too few replicates."""
+        """None where there is no gap to lead with, or there are matched floors and too few replicates."""
+        if not self.gaps and self.case is None:
+            return None
         return LeadVerdict.UNMATCHED if not self.matched else self.lead.verdict if self.lead else None
 
 

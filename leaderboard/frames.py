@@ -119,6 +119,7 @@ def _claims(entry: Entry, reported_by: Mapping[tuple[str, str, str], str]) -> It
             "floor": entry.floor,
             "reported_by": reported_by.get((entry.suite, *entry.name)),
             "reference": entry.reference,
+            "pretrained": entry.pretrained,
             **_against_nulls(standing),
             "p_holm": entry.p_holm if first else None,
             **_over_floors(standing),

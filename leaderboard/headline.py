@@ -47,7 +47,7 @@ class Decomposition(NamedTuple):
 
 class Entry(NamedTuple):
     """One line of the first table. `p_holm` is the worst null's p, adjusted over the suite's headline claims; floors
-    are no claims and have no rank.
+    are no claims and have no rank, nor has what was trained elsewhere and has no null, of which no gate is asked.
     """
 
     suite: str
@@ -58,6 +58,7 @@ class Entry(NamedTuple):
     label: str
     floor: bool
     reference: bool
+    pretrained: bool
     scores: dict[str, Score]
     standing: Standing
     beside: tuple[Standing, ...]
@@ -131,12 +132,13 @@ def _entry(key: tuple[str, ...], group: Mapping[tuple[str, ...], Contender], flo
         label,
         floor=mine.floor is not None,
         reference=mine.is_reference,
+        pretrained=mine.row.pretrained,
         scores=scores(table),
         standing=stands,
         beside=tuple(standing(name, mine, reference, others) for name in track.beside if name in mine.tables),
         fidelity={name: mine.trained(name) for name in track.fidelity},
         draws=fewest_draws(table),
-        gates=_gates(mine, reference, others, floors),
+        gates=() if mine.row.pretrained else _gates(mine, reference, others, floors),
         p_holm=None,
         rank=None,
         pairing=_pairing(table, stands.claim),
@@ -159,7 +161,7 @@ def _gates(
     whole = {suite_row(one.row) for one in others if one.floor and one.faithful and not one.lacking - excused}
     judged = {"suite's judge": headline, "shuffled": registry.beside(headline, "shuffled")}
     known: dict[str, Callable[[], Gate]] = {
-        "complete": lambda: gates.complete(lacking, of=len(wanted(mine.row.info.content))),
+        "complete": lambda: gates.complete(lacking, of=len(wanted(mine.row.info.content, mine.row.info.settings))),
         "assay": lambda: gates.assay(
             differences(headline, table).get(registry.CONTROL, pd.Series(dtype=float)).to_numpy(), of=of
         ),
@@ -190,7 +192,8 @@ def _ranked(group: list[Entry]) -> list[Entry]:
 
 def _order(entry: Entry) -> tuple[object, ...]:
     said = entry.claim is not None or entry.case is not None
-    return entry.floor, not entry.claimed, not said, entry.void, -_lower(entry), entry.method, entry.label
+    apart = entry.floor, entry.pretrained
+    return *apart, not entry.claimed, not said, entry.void, -_lower(entry), entry.method, entry.label
 
 
 def _ranks(group: list[Entry]) -> list[Rank]:

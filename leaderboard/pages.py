@@ -14,7 +14,7 @@ from benchmark.metrics import family
 from benchmark.stats.frequency import EDGES
 from benchmark.stats.ratio import INSENSITIVE
 from benchmark.store import write_text
-from leaderboard import layers, markdown, resolved, screen, standings
+from leaderboard import compare, layers, markdown, resolved, screen, standings
 from leaderboard.contents import Heading
 from leaderboard.floors import Standing
 from leaderboard.headline import Entry
@@ -47,6 +47,10 @@ LEADS = """\
 The worst-null gap minus that of each floor, with a 95 % t interval over shared replicates. A floor decides where it
 is as faithful: *fidelity* is recovered variance on trained, the floor's and the entry's, and what reaches .9 of the
 entry's matches. A floor is among those that it is held against itself."""
+ELSEWHERE = """\
+Trained elsewhere, on the trained network alone: it has no null, no gate is asked of it, and it claims nothing. Scores
+on trained at the places that both rows have, and the difference over shared replicates with a 95 % t interval,
+positive where what was trained elsewhere is better."""
 GATES = """\
 A gate that lacks its input is not assessed; where that is the entry's own doing, it voids the claim as a failure
 does. Fidelity and floor are held against the row of `topk_sae` of nearest width. *Envelope*: a score on a null counts
@@ -62,18 +66,24 @@ share of rare latents does not decide. A bin in which either side holds under 10
 *left out* is the share of latents in such bins."""
 
 
-def write(path: Path, rows: Sequence[ResultRow], entries: Sequence[Entry], heading: Heading) -> None:
-    """Put the page of a method's rows of one suite into a file, unless that page is there."""
-    made_from = _digest(rows, entries, heading)
+def write(
+    path: Path, rows: Sequence[ResultRow], entries: Sequence[Entry], heading: Heading, recipe: Sequence[ResultRow] = ()
+) -> None:
+    """Put the page of a method's rows of one suite into a file, unless that page is there. `recipe`: the rows that what
+    was trained elsewhere is compared with.
+    """
+    made_from = _digest([*rows, *recipe], entries, heading)
     if path.is_file():
         mark, _, body = path.read_text(encoding="utf-8").partition("\n\n")
         if mark == _mark(made_from, body):
             return
-    body = text(rows, entries, heading)
+    body = text(rows, entries, heading, recipe)
     write_text(path, f"{_mark(made_from, body)}\n\n{body}")
 
 
-def text(rows: Sequence[ResultRow], entries: Sequence[Entry], heading: Heading) -> str:
+def text(
+    rows: Sequence[ResultRow], entries: Sequence[Entry], heading: Heading, recipe: Sequence[ResultRow] = ()
+) -> str:
     """The page; the same rows give the same bytes."""
     method = rows[0].info.method
     own = [entry for entry in entries if entry.method == method]
@@ -81,9 +91,13 @@ def text(rows: Sequence[ResultRow], entries: Sequence[Entry], heading: Heading) 
     parts += [markdown.plain(heading.sentence)] if heading.sentence else []
     if own:
         parts += [f"### Headline: {own[0].headline}", CLAIMS, markdown.table([_claim(entry) for entry in own])]
-        over = [line for entry in own for one in (entry.standing, *entry.beside) for line in _leads(entry, one)]
+        fitted = [entry for entry in own if not entry.pretrained]
+        over = [line for entry in fitted for one in (entry.standing, *entry.beside) for line in _leads(entry, one)]
         parts += ["### Lead over floors", LEADS, markdown.table(over)] if over else []
-        parts += ["### Gates", GATES, markdown.table([_gates(entry) for entry in own])]
+        parts += ["### Gates", GATES, markdown.table([_gates(entry) for entry in fitted])] if fitted else []
+    if any(row.pretrained for row in rows):
+        beside = [line for row in rows for other in recipe for line in _beside(row, other)]
+        parts += ["### Trained elsewhere", ELSEWHERE, *([markdown.table(beside)] if beside else [])]
     cases = {entry.name for entry in own if entry.draws is not None}
     paired = [row for row in rows if row.name not in cases]
     by_place = [one for row in paired for one in layers.layers(row)]
@@ -175,6 +189,20 @@ def _gates(entry: Entry) -> dict[str, str]:
         else "no row of the reference to compare with"
     )
     return line
+
+
+def _beside(row: ResultRow, recipe: ResultRow) -> list[dict[str, str]]:
+    """A line per metric that what was trained elsewhere and a row of its recipe both have."""
+    return [
+        {
+            "metric": one.metric,
+            "trained elsewhere": f"{one.first:.4f}",
+            " ".join(recipe.name): f"{one.second:.4f}",
+            "difference": interval(one.difference.mean, one.difference.interval) if one.difference else "n/a",
+            "replicates": str(one.replicates),
+        }
+        for one in compare.on_trained(row, recipe)
+    ]
 
 
 def _layers(found: Layers) -> dict[str, str]:

@@ -109,7 +109,7 @@ def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, families: Ma
         raise BadInput(f"{which}: that suite is not the repository's ({said}): give yours a name of its own")
     present = {CellPlace(*place_of(record)) for record in row if record.status == "scored"}
     try:
-        missing = sorted(wanted(first.suite) - present)
+        missing = sorted(wanted(first.suite, first.settings) - present)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{which}: its records do not say their suite: {error!r}") from error
     if missing:

@@ -124,7 +124,7 @@ def _require_sound(row: ResultRow) -> None:
     which = f"{info.suite}/{info.method} ({info.label})"
     if not scores.index.is_unique:
         raise BadInput(f"{which}: a cell stands twice")
-    if set(map(as_place, scores.index)) != wanted(info.content):
+    if set(map(as_place, scores.index)) != wanted(info.content, info.settings):
         raise BadInput(f"{which}: its cells are not those of the suite that it names")
     for name in scores:
         if not METRIC.fullmatch(str(name)):

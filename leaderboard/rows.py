@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from benchmark import keyed
 from benchmark.metrics import family
 from benchmark.records import FamilyName, Id, Join, MetricName, Name, Record
+from benchmark.spec.pretrained import is_pretrained, source_of
 from benchmark.spec.variant import Variant
 from benchmark.store import log
 from benchmark.tracks.contract import track_class
@@ -109,6 +110,11 @@ class ResultRow(NamedTuple):
         """Method and settings."""
         return self.info.method, self.info.label
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether it was trained elsewhere: it has no null then, and claims nothing."""
+        return is_pretrained(self.info.settings)
+
 
 class CellPlace(NamedTuple):
     """Where a cell stands in its row."""
@@ -134,15 +140,19 @@ def as_place(index: Hashable) -> CellPlace:
     return CellPlace(str(variant), int(replicate), str(place), int(seed))
 
 
-def wanted(content: Mapping[str, Any]) -> set[CellPlace]:
-    """All cells of a row, from what a suite says."""
+def wanted(content: Mapping[str, Any], settings: Mapping[str, Any]) -> set[CellPlace]:
+    """All cells of a row, from what a suite says, and of what was trained elsewhere those that its settings name."""
     draws, variants = content["subject"]["null_draws"], []
     for variant in content["variants"]:
         drawn = draws is not None and Variant.parse(variant).is_null
         variants += [f"{variant}:{number}" for number in range(draws)] if drawn else [variant]
     replicates = map(int, content["subject"]["replicates"])
     axes = itertools.product(variants, replicates, content["track"]["places"], content["method_seeds"])
-    return {CellPlace(*place) for place in axes}
+    every = {CellPlace(*place) for place in axes}
+    if not is_pretrained(settings):
+        return every
+    networks = content["subject"]["replicates"]
+    return {cell for cell in every if source_of(settings, networks[str(cell.replicate)], cell.variant, cell.place)}
 
 
 def of_records(records: Iterable[Record], joins: Iterable[Join], tables: Tables) -> list[ResultRow]:

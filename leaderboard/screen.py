@@ -12,6 +12,7 @@ from leaderboard.floors import Standing
 from leaderboard.headline import Entry
 from leaderboard.rows import ResultRow
 
+NO_NULL = "trained elsewhere, it has no null: no claim"
 NO_CLAIM = "under three replicates of trained and every null have a score, or their differences have no spread"
 INTRODUCTION = """\
 Does a method score better on a trained network than on the same network with its training destroyed, and better than
@@ -21,11 +22,11 @@ null, over the worst of the floors that match (their recovered variance on train
 the bound of all of them at once. A *claim* beats the null, leads the floor, and has no gate against it; claims come
 first, then what passed its gates, by the bound. *Rank* is the interval that pairwise comparisons (Holm-adjusted)
 leave open; *Holm p* is the worst null's, adjusted over all entries of a table; floors, set apart below the entries,
-have neither. Scores are means over places, then over replicates; *recovered variance* and *context* are what a
-decoder of the harness's own predicts from the codes on trained, of the activations and of what their token leaves
-unexplained. The name of a method leads to its page: every metric, floor, gate, place and firing frequency, with
-intervals and reasons."""
-FLOORS = "*floors*"
+have neither, nor has what was trained elsewhere, on trained networks alone. Scores are means over places, then over
+replicates; *recovered variance* and *context* are what a decoder of the harness's own predicts from the codes on
+trained, of the activations and of what their token leaves unexplained. The name of a method leads to its page: every
+metric, floor, gate, place and firing frequency, with intervals and reasons."""
+FLOORS, ELSEWHERE = "*floors*", "*trained elsewhere: no null*"
 
 
 def text(
@@ -58,6 +59,10 @@ def text(
 def sentence(entry: Entry) -> str:
     """Both verdicts of an entry in one line, and what stands against a claim."""
     which = f"{entry.method} ({entry.label}), {entry.headline}"
+    if entry.pretrained:
+        trained = entry.scores.get("trained")
+        said = "no score" if trained is None else f"trained {markdown.text(trained)}"
+        return f"{which}: {said}; {NO_NULL}"
     if entry.case is not None:
         worst, verdict = markdown.case(entry.case)
         return f"{which}: worst-null gap {worst}: {verdict}; no lead in case mode{_against(entry)}"
@@ -114,10 +119,10 @@ def _explained(metric: str) -> str:
 
 
 def _beside(entries: Sequence[Entry], page: Callable[[str, str], str | None]) -> list[str]:
-    """A table for each metric that stands beside the headline."""
-    parts = []
-    for metric in dict.fromkeys(one.metric for entry in entries for one in entry.beside):
-        having = [(entry, one) for entry in entries for one in entry.beside if one.metric == metric]
+    """A table for each metric that stands beside the headline, of what has a gap in it."""
+    parts, gaps = [], [(entry, one) for entry in entries for one in entry.beside if not entry.pretrained]
+    for metric in dict.fromkeys(one.metric for _, one in gaps):
+        having = [(entry, one) for entry, one in gaps if one.metric == metric]
         lines = [{"method": entry.method, "settings": entry.label, **standing_of(one)} for entry, one in having]
         parts.append(f"Beside it `{metric}`{_explained(metric)}.")
         parts.append(_linked(lines, [entry for entry, _ in having], page))
@@ -134,7 +139,8 @@ def _line(entry: Entry) -> dict[str, str]:
 
 def verdict_of(entry: Entry) -> dict[str, str]:
     """Claim, gap, bound, worst null and verdict, lead, rank and adjusted p, as columns."""
-    line = {"claim": "floor" if entry.floor else "yes" if entry.claimed else "no", **standing_of(entry.standing)}
+    said = "floor" if entry.floor else "no null" if entry.pretrained else "yes" if entry.claimed else "no"
+    line = {"claim": said, **standing_of(entry.standing)}
     line["verdict"] = f"void ({line['verdict']})" if entry.void and not entry.floor else line["verdict"]
     line["rank"] = ranked(entry) if entry.rank else "n/a"
     line["Holm p"] = f"{entry.p_holm:.2g}" if entry.p_holm is not None else "n/a"
@@ -185,7 +191,9 @@ def ranked(entry: Entry) -> str:
 
 
 def gates_in_short(entry: Entry) -> str:
-    """How many gates passed, and which did not."""
+    """How many gates passed, and which did not; of what has no null none is asked."""
+    if entry.pretrained:
+        return "none is asked"
     failed = [gate.name for gate in entry.gates if gate.passed is False]
     unknown = [gate.name for gate in entry.gates if gate.passed is None]
     parts = [f"{len(entry.gates) - len(failed) - len(unknown)} of {len(entry.gates)} passed"]
@@ -201,13 +209,16 @@ def _link(method: str, page: str | None) -> str:
 def _linked(
     lines: Sequence[Mapping[str, str]], entries: Sequence[Entry], page: Callable[[str, str], str | None]
 ) -> str:
-    """The table with the name of each method as a link, floors behind a line of their own; names of methods have no
-    character that Markdown reads.
+    """The table with the name of each method as a link, what was trained elsewhere and floors each behind a line of
+    their own; names of methods have no character that Markdown reads.
     """
     head, ruler, *body = markdown.table(lines).split("\n")
-    linked, apart = [], f"| {FLOORS} |" + " |" * (len(lines[0]) - 1)
-    for number, (one, row) in enumerate(zip(entries, body, strict=True)):
+    linked, before = list[str](), None
+    for one, row in zip(entries, body, strict=True):
         _, _, rest = row.removeprefix("|").partition("|")
-        linked += [apart] if one.floor and not (number and entries[number - 1].floor) else []
+        kind = FLOORS if one.floor else ELSEWHERE if one.pretrained else None
+        if kind and kind != before:
+            linked.append(f"| {kind} |" + " |" * (len(lines[0]) - 1))
+        before = kind
         linked.append(f"| {_link(one.method, page(one.suite, one.method))} |{rest}")
     return "\n".join([head, ruler, *linked])

@@ -29,16 +29,17 @@ def check(method: Method, store: Store, reporter: Reporter) -> Iterator[Finding]
         BadInput: nothing can be asked of methods of this track.
     """
     track = method.manifest.track
-    if track not in registry.CONFORMANCE:
-        raise BadInput(f"methods of the {track} track have no checks: {', '.join(registry.CONFORMANCE)} has")
+    known = registry.LOADED if method.manifest.pretrained else registry.CONFORMANCE
+    if track not in known:
+        raise BadInput(f"methods of the {track} track have no checks: {', '.join(known)} has")
     environment = environments.prepare(method, store.root / "environments", reporter.say)
     run = MethodRun(method, [RunSettings("default", method.manifest.settings)], environment)
-    with registry.resolve(registry.CONFORMANCE[track])(run, store, reporter) as questions:
+    with registry.resolve(known[track])(run, store, reporter) as questions:
         for asked, ask in questions:
             reporter.step(f"{method.name}: {asked}", 0, 0)
             try:
                 said = ask()
-            except (Refused, MethodError) as offence:
+            except (Refused, MethodError, BadInput) as offence:
                 yield Finding(asked, str(offence), refused=True)
             else:
                 yield Finding(asked, said or "")

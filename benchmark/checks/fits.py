@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +18,18 @@ from benchmark.execution.local import ForkServers
 from benchmark.forward import activations
 from benchmark.models import subjects
 from benchmark.models.hookpoints import layer_of
+from benchmark.models.subjects import ResolvedSubject
 from benchmark.reporting import Reporter
 from benchmark.run.group import opening
 from benchmark.run.plan import MethodRun
 from benchmark.spec import suite as suites
+from benchmark.spec.suite import Suite, public_name
 from benchmark.spec.variant import Variant
 from benchmark.store import Store
 from benchmark.tracks.features import remote
 from benchmark.tracks.features.remote import Job, RemoteFeaturizer
 
-SUITE = "smoke"
+SUITE, TRAINED = "smoke", Variant.parse("trained")
 HOOKPOINTS = ("layers.2", "layers.1")
 ASKED_TOKENS, CHUNK = 1_000, 8_192
 
@@ -96,9 +98,11 @@ class Bench:
         featurizers, reply = remote.fit(worker, [self._job(material, hookpoint) for hookpoint in seen], scope)
         return Fit(worker, featurizers, reply, time.monotonic() - started)
 
-    def load(self) -> tuple[Worker, RemoteFeaturizer]:
-        worker = self.open()
-        return worker, remote.load(worker, [self.saved], [self._job(self.subject, HOOKPOINTS[0])])[0][0]
+    def load(self) -> Fit:
+        """What lies in the folder for it."""
+        worker, started = self.open(), time.monotonic()
+        featurizers, reply = remote.load(worker, [self.saved], [self._job(self.subject, HOOKPOINTS[0])])
+        return Fit(worker, featurizers, reply, time.monotonic() - started)
 
     def settle(self, worker: Worker) -> None:
         """Note what a worker wrote, as it heard it or as its folder shows it."""
@@ -136,20 +140,41 @@ class Bench:
 def subject(store: Store, reporter: Reporter, scope: str) -> Shown:
     """Activations of the built-in subject, trained."""
     suite = suites.load(SUITE)
-    resolved = subjects.resolve(suite.subject, [Variant.parse("trained")], store.root / "subjects", download=True)
+    resolved = subjects.resolve(suite.subject, [TRAINED], store.root / "subjects", download=True)
+    read = _reader(suite, resolved, store, reporter, [layer_of(hookpoint) for hookpoint in HOOKPOINTS])
+    decoded, below = (x[:ASKED_TOKENS] for x in read("score"))
+    return Shown(dict(zip(HOOKPOINTS, read("fit"), strict=True)), below if scope == "pair" else decoded, decoded)
+
+
+def activations_of(store: Store, reporter: Reporter, network: str) -> dict[str, Tensor] | None:
+    """Activations [token, d_model] of a trained network on the built-in text, by hookpoint; None where the network is
+    not on this machine.
+    """
+    suite = suites.load(SUITE)
+    settings = suite.subject.model_copy(update={"name": public_name(network), "replicates": {0: network}})
+    resolved = subjects.resolve(settings, [TRAINED], store.root / "subjects", download=False)
+    if not resolved.complete:
+        return None
+    layers = range(int(resolved.known.num_hidden_layers))
+    found = _reader(suite, resolved, store, reporter, list(layers))("score")
+    return {f"layers.{layer}": x[:ASKED_TOKENS] for layer, x in zip(layers, found, strict=True)}
+
+
+def _reader(
+    suite: Suite, resolved: ResolvedSubject, store: Store, reporter: Reporter, layers: Sequence[int]
+) -> Callable[[str], list[Tensor]]:
+    """What reads the activations of a split at some layers."""
     blocks = token_blocks.prepare(
         suite.corpus, suite.tokens, resolved.tokenizer(), resolved.tokenizer_hash, store.root / "blocks",
         lambda done, total: reporter.step("tokenising", done, total), reporter.say,
     )  # fmt: skip
-    network, _ = resolved.network(0, Variant.parse("trained"))
-    layers = [layer_of(hookpoint) for hookpoint in HOOKPOINTS]
+    network, _ = resolved.network(0, TRAINED)
 
     def read(split: str) -> list[Tensor]:
         parts = [one.usable for one in activations.forward(network, blocks[split], split, layers)]
         return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
-    decoded, below = (x[:ASKED_TOKENS] for x in read("score"))
-    return Shown(dict(zip(HOOKPOINTS, read("fit"), strict=True)), below if scope == "pair" else decoded, decoded)
+    return read
 
 
 def made_up(width: int, tokens: int) -> Shown:

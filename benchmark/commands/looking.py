@@ -15,6 +15,9 @@ from benchmark.spec import method as methods
 from benchmark.store import Store
 from leaderboard import board, compare, frames, latents
 
+OWN_WORST = "gaps to each method's own worst null"
+ON_TRAINED = "scores on trained, where both have cells, for one was trained elsewhere and has no null"
+
 
 @app.command("compare")
 def show_comparison(
@@ -24,14 +27,15 @@ def show_comparison(
     runs: Runs = Path("runs"),
 ) -> None:
     """Print how much more of a gap to its worst null one method has than another, or than the floors, paired by
-    replicate.
+    replicate; of what was trained elsewhere, how much better it scores on trained.
     """
     with clean_errors():
         known = board.known_floors()
         if second == "floors":
             terminal.leads(compare.leads(board.local(Store(runs), suite)[1], suite, first, known, board.shipped), first)
             return
-        lines = compare.compare(board.local(Store(runs), suite)[1], suite, first, second, known, board.shipped)
+        found = compare.compare(board.local(Store(runs), suite)[1], suite, first, second, known, board.shipped)
+        form = ".4f" if found.of_scores else "+.4f"
         table = Table(
             "metric",
             terminal.said(first),
@@ -41,22 +45,21 @@ def show_comparison(
             "p (one-sided)",
             "replicates",
         )
-        for line in lines:
+        for line in found.differences:
             gap = line.difference
             figures = (
                 (f"{gap.mean:+.4f}", f"[{gap.interval[0]:+.4f}, {gap.interval[1]:+.4f}]", f"{gap.p:.3g}") if gap else ()
             )
             table.add_row(
                 line.metric,
-                f"{line.first:+.4f}",
-                f"{line.second:+.4f}",
+                f"{line.first:{form}}",
+                f"{line.second:{form}}",
                 *(figures or ("n/a",) * 3),
                 str(line.replicates),
             )
         console.print(table)
-        console.print(
-            "gaps to each method's own worst null; p is not adjusted: only the headline is a confirmatory claim"
-        )
+        said = ON_TRAINED if found.of_scores else OWN_WORST
+        console.print(f"{said}; p is not adjusted: only the headline is a confirmatory claim")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from benchmark import terminal
 from benchmark.errors import BadInput
 from benchmark.judges import open as judges
 from benchmark.reporting import plain, quiet_libraries
+from benchmark.run import plan
 from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
@@ -66,7 +67,7 @@ def chosen_methods(
     chosen = suites.load(suite)
     runs = [MethodRun(method, methods.rows(method, chosen, preset)) for method in methods.chosen(said, chosen.floors)]
     if "all" in said:
-        reasons = {run.method.name: run.track.refuses(chosen, run.method.manifest.scope) for run in runs}
+        reasons = {run.method.name: plan.refused(chosen, run) for run in runs}
         for name, reason in reasons.items():
             if reason:
                 console.print(f"all but {terminal.said(name)}: {terminal.said(reason)}")

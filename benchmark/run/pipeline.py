@@ -27,11 +27,12 @@ from benchmark.execution.local import ForkServers
 from benchmark.models.mini import builtin
 from benchmark.records import Record
 from benchmark.reporting import Reporter, Silent
-from benchmark.run import joins, plan
+from benchmark.run import joins, plan, pretrained
 from benchmark.run.group import Context, opening, run_group
 from benchmark.run.launch import processes
 from benchmark.run.plan import MethodRun, Plan, Planned
 from benchmark.spec.cell import Group, grouped
+from benchmark.spec.pretrained import is_pretrained
 from benchmark.spec.suite import Suite
 from benchmark.store import Store
 from benchmark.tracks.contract import Track, track_class
@@ -246,13 +247,21 @@ def _environment(one: MethodRun, executor: Executor, store: Store, reporter: Rep
 
 
 def _check_settings(planned: Plan, one: MethodRun, executor: Executor, store: Store) -> bool:
-    """Let the method refuse its settings before any compute; returns whether it trains several at once."""
+    """Let the method refuse its settings, or what it is to load, before any compute; returns whether it trains several
+    at once.
+    """
     suite, subject = planned.suite, planned.subject
+    of_method = [item for item in planned.cells if item.cell.method == one.method.name]
+    own = [item for item in of_method if is_pretrained(item.cell.row.settings)]
+    for item in own:
+        pretrained.place(suite, one.method, item.cell, store.featurizer(item.known_ids.fit))
     log = store.root / "logs" / "check.log"
     with closing(executor.start(_no_chunks, log, suite.limits, one.environment)) as worker:
         try:
             reply, _ = worker.call(opening(one, torch.device("cpu"), suite.threads))
-            for row in one.rows:
+            for item in own:
+                worker.call({"op": "load", "folders": [str(store.featurizer(item.known_ids.fit))], "seed": 0})
+            for row in one.rows if not own else ():
                 worker.call({"op": "check", "settings": row.settings, "d_model": subject.d_model})
         except MethodError as error:
             raise BadInput(f"method {one.method.name}: {error}") from error

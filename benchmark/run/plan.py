@@ -14,8 +14,10 @@ from benchmark.models import nulls, subjects
 from benchmark.models.subjects import ResolvedSubject
 from benchmark.records import Record
 from benchmark.reporting import duration
+from benchmark.run import pretrained
 from benchmark.spec.cell import Cell, Group, Ids, cells, variants
 from benchmark.spec.method import Method, RunSettings
+from benchmark.spec.pretrained import is_pretrained
 from benchmark.spec.suite import Suite
 from benchmark.store import Store
 from benchmark.tracks.contract import Track, track_class
@@ -58,7 +60,8 @@ class Planned(NamedTuple):
 
 class Plan(NamedTuple):
     """Everything `run` needs; `data` holds the content ids of the splits, `suite_hashes` that of the suite for each
-    track, none as long as a replicate is not on this machine.
+    track, none as long as a replicate is not on this machine; `absent` counts fits made elsewhere that are still to be
+    downloaded.
     """
 
     suite: Suite
@@ -67,6 +70,7 @@ class Plan(NamedTuple):
     data: dict[str, str]
     suite_hashes: dict[str, str]
     cells: list[Planned]
+    absent: int = 0
 
     @property
     def pending(self) -> list[Planned]:
@@ -103,21 +107,32 @@ def make(suite: Suite, runs: Sequence[MethodRun], store: Store, *, download: boo
     for track in tracks.values():
         track.check(suite, subject)
     for run in runs:
-        if reason := run.track.refuses(suite, run.method.manifest.scope):
+        if reason := refused(suite, run):
             raise BadInput(f"{run.method.name}: {reason}")
     data = blocks.identity(suite.corpus, suite.tokens, subject.tokenizer_hash) if subject.replicates else {}
     if not data or not blocks.home_of(data, store.root / "blocks").is_dir():
         corpus.check(suite.corpus)
     families = {name: track.families(suite) for name, track in tracks.items()}
-    planned = [
-        _look_up(cell, suite, run, families[run.track.name], subject, data, store)
-        for run in runs
-        for cell in cells(suite, run.method, run.rows, run.track.places(suite))
-        if not subject.stands_for_nothing(cell.group.replicate, cell.group.variant)
-    ]
+    planned, absent = list[Planned](), 0
+    for run in runs:
+        own = [
+            cell
+            for cell in cells(suite, run.method, run.rows, run.track.places(suite))
+            if not subject.stands_for_nothing(cell.group.replicate, cell.group.variant)
+        ]
+        if is_pretrained(run.rows[0].settings):
+            absent += pretrained.check(suite, run.method, own, subject, download=download)
+        planned += [_look_up(cell, suite, run, families[run.track.name], subject, data, store) for cell in own]
     known = tracks if subject.complete else {}
     hashes = {name: _suite_hash(suite, track, subject, data) for name, track in known.items()}
-    return Plan(suite, tuple(runs), subject, data, hashes, planned)
+    return Plan(suite, tuple(runs), subject, data, hashes, planned, absent)
+
+
+def refused(suite: Suite, run: MethodRun) -> str | None:
+    """Why a method cannot be run on a suite; None where it can."""
+    if is_pretrained(run.rows[0].settings) and not cells(suite, run.method, run.rows, run.track.places(suite)):
+        return pretrained.nothing(suite, run.method)
+    return run.track.refuses(suite, run.method.manifest.scope)
 
 
 def eta(plan: Plan, jobs: int) -> str:
@@ -161,6 +176,8 @@ def needs(plan: Plan, jobs: int) -> list[str]:
     for track in plan.tracks.values():
         pending = sum(plan.track_of(item.cell) is track for item in plan.pending)
         said += track.costs(plan.suite, plan.subject, pending, jobs) if pending else []
+    if plan.absent:
+        said.append(f"hub: {plan.absent} sets of weights are to be downloaded")
     said.append(f"disk: up to {plan.suite.keep_gib:g} GiB of what is fitted and of codes that are kept (keep_gib)")
     return said
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark import keyed
 from benchmark.spec.method import Method, RunSettings
+from benchmark.spec.pretrained import is_pretrained, source_of
 from benchmark.spec.suite import Suite
 from benchmark.spec.variant import Variant
 
@@ -74,12 +75,21 @@ class Ids(NamedTuple):
 
 
 def cells(suite: Suite, method: Method, rows: Iterable[RunSettings], places: Sequence[str]) -> list[Cell]:
-    """All cells of a method under a suite, in the suite's order."""
+    """All cells of a method under a suite, in the suite's order; of one that was trained elsewhere those that it has
+    fits for.
+    """
     axes = itertools.product(suite.subject.replicates, variants(suite), rows, suite.method_seeds, places)
-    return [
+    every = [
         Cell(method.name, row, Group(suite.subject.name, replicate, variant), seed, place)
         for replicate, variant, row, seed, place in axes
     ]
+    return [cell for cell in every if not is_pretrained(cell.row.settings) or source_of_cell(suite, cell)]
+
+
+def source_of_cell(suite: Suite, cell: Cell) -> str | None:
+    """Where the fit of a cell lies that was made elsewhere."""
+    network = suite.subject.replicates[cell.group.replicate]
+    return source_of(cell.row.settings, network, str(cell.group.variant), cell.place)
 
 
 def variants(suite: Suite) -> list[Variant]:

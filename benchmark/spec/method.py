@@ -8,12 +8,13 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmark import keyed, registry
 from benchmark.errors import BadInput, unknown
+from benchmark.spec import pretrained
 from benchmark.spec.suite import Frozen, Suite, sentence
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,11 @@ class Manifest(Frozen):
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="constructor's keyword arguments")
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="named changes to the settings")
+    pretrained: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="of a method that is loaded and never fitted: network -> hookpoint -> folder of its weights",
+    )
+    recipe: str | None = Field(None, description="of such a method: whose fits it is compared with")
 
     @field_validator("track")
     @classmethod
@@ -57,6 +63,18 @@ class Manifest(Frozen):
         if value not in registry.TRACKS:
             raise ValueError(str(unknown("track", value, registry.TRACKS)))
         return value
+
+    @model_validator(mode="after")
+    def _fitted_or_not(self) -> Self:
+        if pretrained.SETTING in self.settings:
+            raise ValueError(f"no setting can be called {pretrained.SETTING}: it is a table of its own")
+        if self.recipe and not self.pretrained:
+            raise ValueError("recipe goes with [pretrained]: what is fitted here is compared by its gap")
+        if self.pretrained and (self.settings or self.presets or self.floor or self.scope != "hookpoint"):
+            raise ValueError("[pretrained] is never fitted: it has no settings and presets, no scope, and is no floor")
+        for source in [one for places in self.pretrained.values() for one in places.values()]:
+            pretrained.on_hub(source)
+        return self
 
 
 class Method(NamedTuple):
@@ -148,6 +166,11 @@ def rows(method: Method, suite: Suite, preset: str | None = None) -> list[RunSet
         BadInput: a preset or setting that the method does not have, or a value of another type than its default.
     """
     asked = ({"preset": preset},) if preset else suite.methods.get(method.name, ({},))
+    if method.manifest.pretrained:
+        if asked != ({},):
+            raise BadInput(f"{method.name} was trained elsewhere: it has no presets, and no suite has settings for it")
+        settings = pretrained.settings_of(method.manifest.pretrained, method.manifest.recipe)
+        return [RunSettings(pretrained.LABEL, settings)]
     listed = [_row(method, dict(changes)) for changes in asked]
     for place, row in enumerate(listed):
         if row.settings in [other.settings for other in listed[:place]]:

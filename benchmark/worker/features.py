@@ -49,6 +49,8 @@ class FeaturesSession:
 
     def on_load(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
         """Featurizers that were saved."""
+        if not hasattr(self._entry, "load"):
+            raise TypeError(f"{self._entry.__name__} has no load(folder), which is to read what was trained elsewhere")
         if inspect.isfunction(inspect.getattr_static(self._entry, "load", None)):
             raise TypeError(f"load of {self._entry.__name__} must be a classmethod or a staticmethod, load(folder)")
         seed_everything(header["seed"])

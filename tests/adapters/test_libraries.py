@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tomli_w
 
-from benchmark.checks import featurizers, fits
+from benchmark.checks import featurizers, fits, loaded
+from benchmark.checks.conformance import Refused
+from benchmark.errors import BadInput
 from benchmark.execution import environments
 from benchmark.execution.contract import MethodError
+from benchmark.run import pretrained
 from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec.method import RunSettings
@@ -16,6 +20,7 @@ from benchmark.store import Store
 from tests.conftest import Silent
 
 WRAPPED = sorted(name for name in methods.names(methods.HOMES[1:]) if methods.load(name).requirements)
+FEATURIZERS = {"sae_lens": "SAELensFeaturizer", "sparsify": "SparsifyFeaturizer"}
 ASKED = ("ids in range", "any batch", "wraps", "save and load", "more latents than tokens")
 
 
@@ -59,3 +64,36 @@ def test_a_scale_that_decode_cannot_know_is_refused(home: Path, tmp_path: Path) 
     with pytest.raises(MethodError, match="decode gets codes alone"):
         bench.fit(bench.subject)
     bench.close()
+
+
+@pytest.mark.parametrize(("name", "loads"), [("saelens_topk", "sae_lens"), ("sparsify_topk", "sparsify")])
+def test_what_a_library_has_saved_is_loaded_as_trained_elsewhere(
+    name: str, loads: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the library's own format, with its metadata: saved by one process, loaded by another."""
+    fitted, x = methods.load(name), fits.made_up(32, 4_096)
+    settings = fitted.manifest.settings | {"expansion_factor": 4, "batch_size": 128, "epochs": 10}
+    run = MethodRun(fitted, [RunSettings("small", settings)], environments.prepare(fitted, home))
+    (tmp_path / "bench").mkdir()
+    bench = fits.Bench(run, tmp_path / "bench", x, tmp_path / "log")
+    weights = tmp_path / "elsewhere" / "weights" / "layers.1"
+    weights.mkdir(parents=True)
+    bench.first.featurizer.save(weights)
+    bench.close()
+    assert pretrained.told(weights).d_model == 32
+
+    adapter = f"from benchmark.adapters.{loads} import {FEATURIZERS[loads]} as Adapter\n"
+    (weights.parents[1] / "method.py").write_text(f"{adapter}\n\nclass Elsewhere:\n    load = Adapter.load\n")
+    manifest = {"track": "features", "entry": "Elsewhere", "summary": "loaded", "uses": [f"adapters.{loads}"]}
+    there = {"built-in:pythia-mini/seed0": {"layers.1": "weights/layers.1", "layers.2": "weights/layers.1"}}
+    (weights.parents[1] / "method.toml").write_text(tomli_w.dumps(manifest | {"pretrained": there}))
+    (weights.parents[1] / "requirements.txt").write_text("\n".join(fitted.requirements))
+    streams = {"layers.1": x.asked, "layers.2": x.asked + 1}
+    monkeypatch.setattr(loaded, "activations_of", lambda store, reporter, network: streams)
+    method = methods.load(str(weights.parents[1]))
+    run = MethodRun(method, [RunSettings("pretrained", {})], environments.prepare(method, home))
+    with loaded.questions(run, Store(tmp_path), Silent()) as questions:
+        (_, sound), (_, wrong) = questions
+        assert "values and reconstructions are the library's" in str(sound())
+        with pytest.raises((BadInput, Refused), match=r"layers\.1"):
+            wrong()

@@ -77,7 +77,7 @@ def test_compare_refuses_and_says_what_differs() -> None:
     mine = of_other_content(records("own"))
     with pytest.raises(BadInput, match=r"different content under the name s: hookpoints is layers\.1 and layers\.2"):
         compare.compare(rows([*mine, *records()]), "s", "own", "topk_sae")
-    shared = compare.compare(rows([*mine, *records("own", seed=1), *records()]), "s", "own", "topk_sae")
+    shared = compare.compare(rows([*mine, *records("own", seed=1), *records()]), "s", "own", "topk_sae").differences
     assert {line.replicates for line in shared} == {6}, "both have the first content"
 
 
@@ -112,7 +112,7 @@ def wide(
 
 
 def row(content: dict[str, Any]) -> list[Record]:
-    cells = sorted(wanted(content))
+    cells = sorted(wanted(content, {}))
     made = [record(cell.variant, cell.replicate, cell.place, 0.5) for cell in cells]
     return [one.model_copy(update={"suite": content}) for one in made]
 
@@ -134,7 +134,7 @@ def test_a_row_is_published_whole_or_not_at_all() -> None:
 
 def test_in_case_mode_every_draw_is_wanted() -> None:
     content = wide(1, draws=19)
-    assert {place.variant for place in wanted(content)} == {"trained", *(f"step0:{n}" for n in range(19))}
+    assert {place.variant for place in wanted(content, {})} == {"trained", *(f"step0:{n}" for n in range(19))}
     with pytest.raises(BadInput, match="lacks 1 of 20 cells, such as step0:7"):
         publication.check([one for one in row(content) if one.where.variant != "step0:7"], None, {}, EMPTY)
 
@@ -269,7 +269,7 @@ def test_every_published_row_is_whole_agrees_with_itself_and_is_of_the_repositor
         if one.info.content == content:
             now = board.families(one.info.suite, one.info.track)
             assert one.info.families.items() <= now.items(), "what was published is computed otherwise by now"
-        assert set(map(as_place, one.scores.index)) == wanted(one.info.content)
+        assert set(map(as_place, one.scores.index)) == wanted(one.info.content, one.info.settings)
         assert {path.name for path in results.folder_of(board.RESULTS, one.info).iterdir()} == set(results.FILES)
         samples = dict(list(one.samples().groupby(PLACE)))
         for place in map(as_place, one.scores.index):

@@ -234,7 +234,7 @@ def test_comparison_is_paired_and_against_each_ones_own_worst_null() -> None:
         else entry
         for entry in records("b", seed=1, trained=0.7)
     ]
-    line = next(line for line in compare.compare(rows(both), "s", "b", "a") if line.metric == HEADLINE)
+    line = next(line for line in compare.compare(rows(both), "s", "b", "a").differences if line.metric == HEADLINE)
     assert line.difference is not None
     assert line.difference.mean == pytest.approx(0.05)
     assert line.difference.interval == pytest.approx((0.05 - 0.00196, 0.05 + 0.00196), abs=1e-5)

@@ -1,0 +1,200 @@
+"""Fits that were made elsewhere: found and asked what they are of before any compute, then put where fits are kept.
+
+Of SAELens (https://github.com/jbloomAus/SAELens) and sparsify (https://github.com/EleutherAI/sparsify) the metadata are
+read, which name the width, the network and the hookpoint; of another format nothing but its files is known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from benchmark.errors import BadInput
+from benchmark.models.subjects import ResolvedSubject
+from benchmark.spec.cell import Cell, source_of_cell
+from benchmark.spec.method import Method
+from benchmark.spec.pretrained import on_hub
+from benchmark.spec.suite import Suite, public_name
+from benchmark.store import temporary_of
+
+CONFIG, WEIGHTS = "cfg.json", "*.safetensors"
+READ = (WEIGHTS, "*.json")
+MODULE = re.compile(r"(?:gpt_neox\.)?layers\.(\d+)")
+MODULES = re.compile(r"(?:gpt_neox\.)?layers\.\d+(?:\.\w+)*|embed_in")
+AFTER, BEFORE = re.compile(r"blocks\.(\d+)\.hook_resid_post"), re.compile(r"blocks\.([1-9]\d*)\.hook_resid_pre")
+CENTRED = "center_writing_weights"
+
+
+class Told(NamedTuple):
+    """What a folder of weights says of itself, None where it says nothing."""
+
+    d_model: int | None = None
+    network: str | None = None
+    point: str | None = None
+    transcoder: bool = False
+    centred: bool = False
+
+
+def check(suite: Suite, method: Method, cells: Iterable[Cell], subject: ResolvedSubject, *, download: bool) -> int:
+    """Find the fits of all cells, and ask each what it is of. Returns how many are on the hub alone.
+
+    Raises:
+        BadInput: one that is not there, holds no weights, or is of another network, hookpoint or width.
+    """
+    absent = set[str]()
+    d_model = subject.d_model if subject.config is not None else None
+    for cell in cells:
+        source = str(source_of_cell(suite, cell))
+        folder = located(method, source, download=download)
+        if folder is None:
+            absent.add(source)
+        else:
+            require(f"{method.name}: {source}", told(folder), network_of(suite, cell), cell.place, d_model)
+    return len(absent)
+
+
+def nothing(suite: Suite, method: Method) -> str:
+    """That a suite asks for none of a method's fits."""
+    networks = sorted({public_name(network) for network in method.manifest.pretrained})
+    places = sorted({place for one in method.manifest.pretrained.values() for place in one})
+    return f"suite {suite.name} asks for none of its fits: it has some of {', '.join(networks)}, at {', '.join(places)}"
+
+
+def place(suite: Suite, method: Method, cell: Cell, folder: Path) -> None:
+    """Put what is loaded where the fit of a cell is kept."""
+    if folder.is_dir():
+        return
+    source = located(method, str(source_of_cell(suite, cell)), download=False)
+    assert source is not None, "what is on the hub was fetched when it was checked"
+    temporary = temporary_of(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    copy(source, temporary)
+    temporary.rename(folder)
+
+
+def copy(source: Path, folder: Path) -> None:
+    """Put weights and metadata of a source into a folder, and no other files."""
+    for file in sorted(file for pattern in READ for file in source.glob(pattern) if file.is_file()):
+        shutil.copyfile(file, folder / file.name)
+
+
+def located(method: Method, source: str, *, download: bool) -> Path | None:
+    """The folder of a source; None for one on the hub that is not on this machine, where it is not to be fetched.
+
+    Raises:
+        BadInput: there is none, it lies outside the method's folder, or it holds no safetensors.
+    """
+    hub = on_hub(source)
+    if hub is None:
+        folder = (method.folder / source).resolve()
+        if not folder.is_relative_to(method.folder.resolve()) or not folder.is_dir():
+            raise BadInput(f"{method.name}: there is no folder {source} in {method.folder}, where method.toml has one")
+    else:
+        below = f"{hub.folder}/" if hub.folder else ""
+        try:
+            fetched = snapshot_download(
+                hub.repository,
+                revision=hub.commit,
+                allow_patterns=[below + pattern for pattern in READ],
+                local_files_only=not download,
+            )
+        except LocalEntryNotFoundError as error:
+            if not download:
+                return None
+            raise BadInput(
+                f"{method.name}: {source} is not in the hub cache and the hub cannot be reached: connect once, or put "
+                "the files into the method's folder"
+            ) from error
+        except (HfHubHTTPError, OSError, ValueError) as error:
+            raise BadInput(f"{method.name}: {source} cannot be fetched: {str(error).splitlines()[0]}") from error
+        folder = Path(fetched) / hub.folder
+        if not download and not list(folder.glob(WEIGHTS)):
+            return None
+    if not list(folder.glob(WEIGHTS)):
+        raise BadInput(f"{method.name}: {source} holds no safetensors, and nothing else is loaded")
+    return folder
+
+
+def told(folder: Path) -> Told:
+    """What metadata say; a folder of sparsify is named after the module.
+
+    Raises:
+        BadInput: metadata that are not JSON.
+    """
+    named = folder.name if MODULES.fullmatch(folder.name) else None
+    file = folder / CONFIG
+    if not file.is_file():
+        return Told(point=named)
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        beside = said.get("metadata") or {}
+        return Told(
+            d_model=_first(int, said.get("d_in"), beside.get("d_in")),
+            network=_first(str, beside.get("model_name"), said.get("model_name")),
+            point=_first(str, beside.get("hook_name"), said.get("hook_name"), said.get("hook_point")) or named,
+            transcoder=bool(said.get("transcode") or said.get("d_out", said.get("d_in")) != said.get("d_in")),
+            centred=bool(_options(beside).get(CENTRED) or _options(said).get(CENTRED)),
+        )
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput(f"{file} holds no metadata that can be read: {str(error).splitlines()[0]}") from error
+
+
+def require(which: str, said: Told, network: str, place: str, d_model: int | None) -> None:
+    """Refuse what says that it is of something else than a cell.
+
+    Raises:
+        BadInput: says of what.
+    """
+    if said.transcoder:
+        raise BadInput(f"{which} is a transcoder: it encodes one stream and writes another, and is not loaded")
+    if said.d_model is not None and d_model is not None and said.d_model != d_model:
+        raise BadInput(f"{which} takes activations of width {said.d_model}, and {network} has {d_model}")
+    if said.network is not None and _last(said.network) != _last(network):
+        raise BadInput(f"{which} was trained on {said.network}, and method.toml has it under {network}")
+    if said.point is not None and hookpoint(said.point) != place:
+        of = hookpoint(said.point)
+        where = f"({of}) " if of else "(no residual stream after a block) "
+        raise BadInput(f"{which} was trained on {said.point} {where}and method.toml has it at {place}")
+    if said.centred:
+        raise BadInput(
+            f"{which} was trained on centred activations ({CENTRED}), and codes of others mean something else: take "
+            "one that was trained without processing of the weights"
+        )
+
+
+def hookpoint(point: str) -> str | None:
+    """The place, as suites name it, of a module or of a hook of TransformerLens; None for what is no residual stream
+    after a block.
+    """
+    if found := MODULE.fullmatch(point):
+        return f"layers.{int(found[1])}"
+    if found := AFTER.fullmatch(point):
+        return f"layers.{int(found[1])}"
+    if found := BEFORE.fullmatch(point):
+        return f"layers.{int(found[1]) - 1}"
+    return None
+
+
+def network_of(suite: Suite, cell: Cell) -> str:
+    """The network of a cell, as records name it."""
+    return public_name(suite.subject.replicates[cell.group.replicate])
+
+
+def _first(kind: type, *values: Any) -> Any:
+    return next((value for value in values if isinstance(value, kind) and value not in ("", "unknown")), None)
+
+
+def _options(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    return said.get("model_from_pretrained_kwargs") or {}
+
+
+def _last(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2].lower()
