@@ -41,7 +41,11 @@ console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 def drift(checked: guard.GuardReport, method: str) -> None:
     if not checked.known:
-        console.print("this platform has no expected values of its own: the wide tolerance applies", style="yellow")
+        console.print(
+            "this platform has no expected values of its own: the wide tolerance applies, outside which one value in "
+            "twenty may lie",
+            style="yellow",
+        )
     if not checked.moved:
         console.print(f"{method}: {checked.compared} values are as expected")
         return
@@ -51,7 +55,13 @@ def drift(checked: guard.GuardReport, method: str) -> None:
             said(moved.cell), said(moved.metric), str(moved.expected), str(moved.found), f"{moved.tolerance:.2g}"
         )
     console.print(table)
-    console.print(f"{len(checked.moved)} of {checked.compared} values moved", style="red")
+    said_of = f"{len(checked.moved)} of {checked.compared} values moved"
+    if checked.drifted:
+        console.print(said_of, style="red")
+    else:
+        console.print(
+            f"{said_of}, none beyond what holds for all at once: no more than chance explains", style="yellow"
+        )
 
 
 def finding(found: Finding) -> str:

@@ -1,12 +1,15 @@
 """The guard on baseline numbers: smoke's raw values against `baselines/<name>/expected.json`.
 
 Where the platform is known a seeded CPU run repeats to the bit, and values are compared at a relative 1e-4; elsewhere
-at what one new value may differ from n calibration replicates, t(.975, n - 1) s sqrt(1 + 1/n), with a notice.
+at what one new value may differ from n calibration replicates, t(.975, n - 1) s sqrt(1 + 1/n), with a notice. Of
+hundreds of values some lie outside such an interval by chance: elsewhere the numbers have drifted where one lies
+outside the interval that holds for all of them at once, or more than one in twenty outside its own.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmark.checks.verify import ABSOLUTE, RELATIVE, tag
 from benchmark.errors import BadInput
 from benchmark.records import Record
-from benchmark.stats.prediction import tolerance
+from benchmark.stats.prediction import ALPHA, tolerance
 from benchmark.store import write_text
 
 SUITE = "smoke"
@@ -32,10 +35,9 @@ class Spread(BaseModel):
     deviation: float
     replicates: int
 
-    @property
-    def tolerance(self) -> float:
-        """How far one new value may lie from the mean of the others."""
-        return tolerance(self.deviation, self.replicates)
+    def tolerance(self, values: int = 1) -> float:
+        """How far one new value may lie from the mean of the others, or each of so many at once."""
+        return tolerance(self.deviation, self.replicates, values=values)
 
 
 class Expected(BaseModel):
@@ -48,13 +50,14 @@ class Expected(BaseModel):
 
 
 class Drift(NamedTuple):
-    """A value outside its tolerance."""
+    """A value outside its tolerance; `beyond`: outside what holds for all values at once, too."""
 
     cell: str
     metric: str
     expected: float | None
     found: float | None
     tolerance: float
+    beyond: bool
 
 
 class GuardReport(NamedTuple):
@@ -63,6 +66,11 @@ class GuardReport(NamedTuple):
     moved: list[Drift]
     compared: int
     known: bool
+
+    @property
+    def drifted(self) -> bool:
+        """Whether chance does not explain what moved; on a known platform nothing may."""
+        return any(one.beyond for one in self.moved) or len(self.moved) > ALPHA * self.compared
 
 
 def cells_of(records: Sequence[Record]) -> Cells:
@@ -89,17 +97,18 @@ def check(records: Sequence[Record], expected: Expected) -> GuardReport:
     for cell in sorted(cells.keys() ^ values.keys()):
         where = "expected, and was not scored: run the suite" if cell in values else "not expected: regenerate the file"
         raise BadInput(f"{cell} is {where}, as docs/regression.md says")
-    moved, compared = [], 0
+    moved = []
+    compared = sum(len(found.keys() | values[cell].keys()) for cell, found in cells.items())
     for cell, found in cells.items():
         variant = cell.split("/")[1]
         for metric in sorted(found.keys() | values[cell].keys()):
             before, after = values[cell].get(metric), found.get(metric)
             spread = expected.spread.get(variant, {}).get(metric)
-            wide = spread.tolerance if spread else float("inf")
-            allowed = RELATIVE * abs(before or 0) + ABSOLUTE if known else wide
-            compared += 1
+            wide = (spread.tolerance(), spread.tolerance(compared)) if spread else (math.inf, math.inf)
+            allowed, at_once = (RELATIVE * abs(before or 0) + ABSOLUTE,) * 2 if known else wide
             if not _within(before, after, allowed, strict=known):
-                moved.append(Drift(cell, metric, before, after, allowed))
+                beyond = not _within(before, after, at_once, strict=known)
+                moved.append(Drift(cell, metric, before, after, allowed, beyond))
     return GuardReport(moved, compared, known)
 
 

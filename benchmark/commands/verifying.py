@@ -168,5 +168,5 @@ def guard_baseline(
             raise BadInput(f"no records of {method} on suite {chosen.name} in {runs}: run it first")
         checked = guard.check(smoke, expected)
         terminal.drift(checked, one.method.name)
-        if checked.moved:
+        if checked.drifted:
             raise typer.Exit(1)

@@ -6,10 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+ALPHA = 0.05
 
-def tolerance(deviation: float, n: int) -> float:
-    """Half width of the 95 % prediction interval of one new value: t(.975, n - 1) s sqrt(1 + 1/n)."""
-    return float(stats.t.ppf(0.975, n - 1) * deviation * np.sqrt(1 + 1 / n))
+
+def tolerance(deviation: float, n: int, *, values: int = 1) -> float:
+    """Half width of the 95 % prediction interval of one new value, t(.975, n - 1) s sqrt(1 + 1/n); of so many new
+    values that hold at once by Bonferroni.
+    """
+    return float(stats.t.ppf(1 - ALPHA / 2 / values, n - 1) * deviation * np.sqrt(1 + 1 / n))
 
 
 def lowest(values: NDArray[np.float64]) -> float:

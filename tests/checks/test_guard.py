@@ -8,9 +8,10 @@ import pytest
 
 from benchmark import keyed
 from benchmark.checks import guard
-from benchmark.checks.guard import Expected
+from benchmark.checks.guard import Expected, GuardReport
 from benchmark.errors import BadInput
 from benchmark.records import MetricValue, Record, Where
+from benchmark.stats.prediction import tolerance
 
 HARDWARE = {"machine": "x86_64", "processor": "P 1", "cpu_capability": "AVX512", "bf16": True, "threads": 1}
 
@@ -41,13 +42,39 @@ def test_the_same_values_pass_and_a_thousandth_is_drift_where_the_platform_is_kn
 def test_elsewhere_the_spread_of_replicates_decides() -> None:
     spread = EXPECTED.spread["trained"]["fvu@1"]
     assert spread.deviation == pytest.approx(0.0244949, abs=1e-6)
-    assert spread.tolerance == pytest.approx(2.51 * spread.deviation, rel=1e-3)
+    assert spread.tolerance() == pytest.approx(2.51 * spread.deviation, rel=1e-3)
     near, far = (
-        [record(0, 0.2 + factor * spread.tolerance, torch="3.0"), record(1, 0.21, torch="3.0")]
+        [record(0, 0.2 + factor * spread.tolerance(), torch="3.0"), record(1, 0.21, torch="3.0")]
         for factor in (0.99, 1.01)
     )
     assert guard.check(near, EXPECTED) == ([], 2, False)
     assert len(guard.check(far, EXPECTED).moved) == 1
+
+
+def elsewhere(*moved: float) -> GuardReport:
+    """Forty values on another platform, the first of them moved by so many of their tolerances."""
+    names = [f"m{number}@1" for number in range(40)]
+    values = dict.fromkeys(names, 0.2)
+    spread = {"trained": {name: guard.Spread(deviation=0.01, replicates=8) for name in names}}
+    expected = Expected(why="", platforms={"another": {"default/trained/0/layers.2": values}}, spread=spread)
+    one = record(0, 0.2)
+    away = dict(zip(names, moved, strict=False))
+    found = {name: MetricValue(value=0.2 + away.get(name, 0) * tolerance(0.01, 8)) for name in names}
+    return guard.check([one.model_copy(update={"metrics": found})], expected)
+
+
+def test_elsewhere_one_value_in_twenty_may_lie_outside_and_none_beyond_what_holds_for_all() -> None:
+    """t(1 - .025/40, 7) is 5.20, that of one value 2.36."""
+    assert tolerance(0.01, 8, values=40) / tolerance(0.01, 8) == pytest.approx(5.202 / 2.365, rel=1e-3)
+    few, many, far = elsewhere(1.1, 1.1), elsewhere(1.1, 1.1, 1.1), elsewhere(2.3)
+    assert [len(one.moved) for one in (few, many, far)] == [2, 3, 1]
+    assert [one.drifted for one in (few, many, far)] == [False, True, True]
+    assert not elsewhere(2.1).drifted
+
+
+def test_on_a_known_platform_a_single_value_is_drift() -> None:
+    assert guard.check([record(0, 0.2002), CALIBRATION[1]], EXPECTED).drifted
+    assert not guard.check(CALIBRATION[:2], EXPECTED).drifted
 
 
 def test_a_value_that_became_undefined_is_drift_where_the_platform_is_known() -> None:

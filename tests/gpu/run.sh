@@ -9,5 +9,5 @@ trap 'rm -rf "$runs"' EXIT
 failed=0
 "$python" -m pytest -q -p no:cacheprovider tests/gpu || failed=1
 "$python" -m tests.gpu.measure || failed=1
-{ "$python" -m benchmark run topk_sae --suite smoke --runs "$runs" && "$python" -m tests.gpu.smoke "$runs"; } || failed=1
+{ "$python" -m benchmark run topk_sae --suite smoke --runs "$runs" && "$python" -m benchmark guard topk_sae --runs "$runs"; } || failed=1
 exit "$failed"
