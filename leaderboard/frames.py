@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,9 +61,8 @@ def of_rows(rows: Sequence[ResultRow]) -> Frames:
 
 def claims(rows: Sequence[ResultRow]) -> pd.DataFrame:
     """A line per row and metric that a verdict is of, the best first."""
-    reported_by = {(row.suite, *row.name): row.info.reported_by for row in rows}
     entries = headline.entries(rows, board.known_floors())
-    return pd.DataFrame([line for entry in entries for line in _claims(entry, reported_by)])
+    return pd.DataFrame([line for entry in entries for line in _claims(entry)])
 
 
 def export(frames: Frames, folder: Path, form: str) -> list[Path]:
@@ -109,7 +108,7 @@ def _table(suite: str) -> tuple[str, str]:
     return name, content
 
 
-def _claims(entry: Entry, reported_by: Mapping[tuple[str, str, str], str]) -> Iterator[dict[str, Any]]:
+def _claims(entry: Entry) -> Iterator[dict[str, Any]]:
     against = [gate.name for gate in entry.gates if gate.voids]
     for standing in (entry.standing, *entry.beside):
         first = standing is entry.standing
@@ -117,7 +116,7 @@ def _claims(entry: Entry, reported_by: Mapping[tuple[str, str, str], str]) -> It
             **dict(zip(ROW, (*_table(entry.suite), *entry.name), strict=True)),
             "metric": standing.metric,
             "floor": entry.floor,
-            "reported_by": reported_by.get((entry.suite, *entry.name)),
+            "reported_by": entry.reported_by,
             "reference": entry.reference,
             "pretrained": entry.pretrained,
             **_against_nulls(standing),

@@ -59,6 +59,7 @@ class Entry(NamedTuple):
     floor: bool
     reference: bool
     pretrained: bool
+    reported_by: str
     scores: dict[str, Score]
     standing: Standing
     beside: tuple[Standing, ...]
@@ -133,6 +134,7 @@ def _entry(key: tuple[str, ...], group: Mapping[tuple[str, ...], Contender], flo
         floor=mine.floor is not None,
         reference=mine.is_reference,
         pretrained=mine.row.pretrained,
+        reported_by=mine.row.info.reported_by,
         scores=scores(table),
         standing=stands,
         beside=tuple(standing(name, mine, reference, others) for name in track.beside if name in mine.tables),

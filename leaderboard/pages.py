@@ -98,6 +98,7 @@ def text(
     if any(row.pretrained for row in rows):
         beside = [line for row in rows for other in recipe for line in _beside(row, other)]
         parts += ["### Trained elsewhere", ELSEWHERE, *([markdown.table(beside)] if beside else [])]
+    parts += [_verified(row) for row in rows if row.info.verification is not None]
     cases = {entry.name for entry in own if entry.draws is not None}
     paired = [row for row in rows if row.name not in cases]
     by_place = [one for row in paired for one in layers.layers(row)]
@@ -147,6 +148,14 @@ def _claim(entry: Entry) -> dict[str, str]:
     line |= screen.rests_on(entry)
     line["peak GiB"] = "n/a" if entry.peak_bytes is None else f"{entry.peak_bytes / 2**30:.1f}"
     return line
+
+
+def _verified(row: ResultRow) -> str:
+    """Which cells were computed again, and the key that drew them."""
+    said = row.info.verification
+    assert said is not None
+    cells = "; ".join(f"{cell} within {within}" for cell, within in said.cells.items())
+    return markdown.plain(f"Verified ({row.info.label}): {len(said.cells)} cells, drawn by key {said.key}: {cells}.")
 
 
 def _leads(entry: Entry, standing: Standing) -> list[dict[str, str]]:

@@ -25,7 +25,8 @@ leave open; *Holm p* is the worst null's, adjusted over all entries of a table; 
 have neither, nor has what was trained elsewhere, on trained networks alone. Scores are means over places, then over
 replicates; *recovered variance* and *context* are what a decoder of the harness's own predicts from the codes on
 trained, of the activations and of what their token leaves unexplained. The name of a method leads to its page: every
-metric, floor, gate, place and firing frequency, with intervals and reasons."""
+metric, floor, gate, place and firing frequency, with intervals and reasons. *Results* are verified where a maintainer
+computed a drawn sample of the cells again and all came out the same, else self-reported."""
 FLOORS, ELSEWHERE = "*floors*", "*trained elsewhere: no null*"
 
 
@@ -175,11 +176,12 @@ def fidelity_of(entry: Entry) -> dict[str, str]:
 
 
 def rests_on(entry: Entry) -> dict[str, str]:
-    """Replicates and cost, as columns."""
+    """Replicates and cost, and whether somebody else computed cells of it again, as columns."""
     most = max((score.replicates for score in entry.scores.values()), default=0)
     return {
         "replicates": markdown.cases(entry.draws) if entry.draws is not None else str(most),
         "s per cell": "n/a" if entry.seconds is None else f"{entry.seconds:.0f}",
+        "results": entry.reported_by,
     }
 
 

@@ -14,10 +14,11 @@ from benchmark.errors import BadInput
 from benchmark.records import MetricValue, Record, Where
 from benchmark.stats.null_gap import Gap, Verdict
 from benchmark.tracks.features.track import FeaturesTrack
-from leaderboard import compare, gates, layers, resolved, screen
+from leaderboard import compare, gates, headline, layers, pages, resolved, screen
+from leaderboard.contents import Heading
 from leaderboard.headline import Entry
 from leaderboard.layers import Layers
-from leaderboard.rows import Tables
+from leaderboard.rows import Tables, Verification
 from tests.leaderboard.rendered import board, entries, lines, nothing, page, rows
 from tests.leaderboard.test_board import CONTENT
 
@@ -436,3 +437,20 @@ def test_a_replicate_without_all_layers_is_in_no_band() -> None:
         assert one.superiority is None
     (few, *_) = by_layer(records(m=2), nothing)
     assert few.band is None
+
+
+def test_a_verified_row_says_which_cells_were_computed_again() -> None:
+    (row,) = rows(records())
+    cells = {"trained/0/layers.2/0": "a relative 1e-04"}
+    info = row.info.model_copy(
+        update={"reported_by": "verified", "verification": Verification(key="drawn", cells=cells)}
+    )
+    verified = row._replace(info=info)
+    for shown, said in ((row, "| self-reported |"), (verified, "| verified")):
+        found = headline.entries([shown])
+        heading = Heading("## s", None, "s")
+        assert said in screen.text([shown], found, {shown.suite: heading}, lambda *_: None)
+        page = pages.text([shown], found, heading)
+        assert ("Verified (default): 1 cells, drawn by key drawn: trained/0/layers.2/0 within" in page) == (
+            shown is verified
+        )
