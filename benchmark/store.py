@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +30,8 @@ MARKER = ".nullgap"
 """Says that a folder is ours to write into; nothing is written into a folder with other things and without it."""
 TEMPORARY = ("", "records/*/*", "featurizers", "arrays", "blocks")
 """Folders of a store that hold files and folders which are not finished yet: `.<name>.tmp`."""
-SPOOLED = re.compile("[0-9a-f]{32}")
+DRAWN, SPOOLED = ("spool", "exchange"), re.compile("[0-9a-f]{32}")
+"""Folders that hold folders of drawn names, which are of a run alone."""
 SELECTION = "selection.json"
 LEAN: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
 TABLES = ("concepts", "contexts", "roc")
@@ -159,6 +161,12 @@ class Store:
         """Where a fitted featurizer is kept; what its fit cost stands beside it, `<fit_id>.json`."""
         return self.root / "featurizers" / fit_id
 
+    def exchange(self) -> Path:
+        """An empty folder of a drawn name, for what a worker is given or writes."""
+        folder = self.root / "exchange" / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        return folder
+
     def kept_bytes(self) -> int:
         """What featurizers and arrays take."""
         total = 0
@@ -215,7 +223,7 @@ class Store:
 
     def _clear_abandoned(self) -> None:
         """Remove what a killed run left half-written: names that only this store gives, and nothing behind a link."""
-        spooled = (path for path in (self.root / "spool").glob("*") if SPOOLED.fullmatch(path.name))
+        spooled = (path for name in DRAWN for path in (self.root / name).glob("*") if SPOOLED.fullmatch(path.name))
         written = (path for folder in TEMPORARY for path in self.root.glob(f"{folder}/.*.tmp".lstrip("/")))
         for path in (*spooled, *written):
             if path.is_dir() and not path.is_symlink():

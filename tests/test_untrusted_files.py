@@ -57,7 +57,12 @@ def test_only_our_own_temporary_names_are_removed(tmp_path: Path) -> None:
     outside.mkdir()
     (outside / "thesis.txt").write_text("mine")
     root = tmp_path / "runs"
-    for name in ("records/s/m/.a.json.tmp", "featurizers/.ab.tmp/sae.safetensors", f"spool/{'0' * 32}/1/0.bin"):
+    for name in (
+        "records/s/m/.a.json.tmp",
+        "featurizers/.ab.tmp/sae.safetensors",
+        f"spool/{'0' * 32}/1/0.bin",
+        f"exchange/{'0' * 32}/0/sae.json",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("half")
     kept = ["featurizers/ab/state.tmp", "featurizers/ab/.x.tmp", "notes.tmp", "spool/mine", "records/s/deep/m/.b.tmp"]
@@ -71,7 +76,12 @@ def test_only_our_own_temporary_names_are_removed(tmp_path: Path) -> None:
     with Store(root).locked():
         pass
     assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} >= set(kept)
-    assert not list(root.rglob(".a.json.tmp")) + list(root.glob("featurizers/.*")) + list(root.glob("spool/[01]*"))
+    assert (
+        not list(root.rglob(".a.json.tmp"))
+        + list(root.glob("featurizers/.*"))
+        + list(root.glob("spool/[01]*"))
+        + list(root.glob("exchange/*"))
+    )
     assert (outside / "thesis.txt").read_text() == "mine"
 
 

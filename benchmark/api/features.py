@@ -149,7 +149,7 @@ class Persistent(Protocol):
     """Optional: a stored featurizer can be scored again without refitting. Safetensors and JSON only."""
 
     def save(self, folder: Path) -> None:
-        """Write the featurizer into an existing, empty folder."""
+        """Write the featurizer into an existing, empty folder: plain files, no folders within."""
         ...
 
     @classmethod

@@ -20,6 +20,7 @@ from benchmark.checks.conformance import Asked, Refused
 from benchmark.checks.fits import ASKED_TOKENS, HOOKPOINTS, Bench, Shown, made_up, subject
 from benchmark.execution.contract import MethodError
 from benchmark.reporting import Reporter, duration
+from benchmark.run.exchange import take
 from benchmark.run.plan import MethodRun
 from benchmark.spec import suite as suites
 from benchmark.store import Store
@@ -204,14 +205,13 @@ def _persistent(bench: Bench) -> str | None:
     if not fit.reply.get("persistent"):
         return "no save and load: a new metric needs a new fit"
     fit.featurizer.save(bench.saved)
-    written = sorted(path.relative_to(bench.saved) for path in bench.saved.rglob("*") if path.is_file())
-    if others := [str(path) for path in written if path.suffix not in (".safetensors", ".json")]:
-        raise Refused(f"save wrote {', '.join(others)}: safetensors and JSON alone are read back")
+    kept = bench.saved.with_name("kept")
+    size = take(bench.saved, kept, suites.load(MEASURED_BY).limits.disk_gib * 2**30)
     loaded = bench.load()
     with closing(loaded.worker):
         _same_when_loaded(bench, fit.featurizer, loaded.featurizer)
         bench.settle(loaded.worker)
-    return f"{sum((bench.saved / path).stat().st_size for path in written) / 2**20:.1f} MiB"
+    return f"{size / 2**20:.1f} MiB"
 
 
 def _same_when_loaded(bench: Bench, fitted: RemoteFeaturizer, loaded: RemoteFeaturizer) -> None:

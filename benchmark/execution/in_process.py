@@ -7,6 +7,7 @@ may reuse what it gave.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,10 +30,10 @@ class InProcessWorker:
         self._session = Session(self._fetch)
         self._own: Exception | None = None
 
-    def _fetch(self, stream: str, number: int) -> Path:
+    def _fetch(self, stream: str, number: int) -> int:
         """What goes wrong in the harness while a method reads is not the method's doing."""
         try:
-            return self._chunks(stream, number)
+            return os.open(self._chunks(stream, number), os.O_RDONLY)
         except Exception as error:
             self._own = error
             raise

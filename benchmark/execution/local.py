@@ -59,7 +59,7 @@ class ForkedWorker:
                 stream, number = reply.get("stream"), reply.get("number")
                 if not isinstance(stream, str) or not isinstance(number, int):
                     raise MethodError(f"worker asked for chunk {number!r} of stream {stream!r}")
-                self._send({"op": "path", "path": str(self._chunks(stream, number))})
+                self._hand_over(self._chunks(stream, number), header)
             elif reply.get("op") == "error":
                 raise MethodError(f"{reply.get('type')}: {reply.get('message')} ({reply.get('where')})")
             else:
@@ -70,6 +70,17 @@ class ForkedWorker:
             frames.send(self._channel, header, tensors, self._alive)
         except frames.Closed as error:
             raise MethodError(self._fate(header)) from error
+
+    def _hand_over(self, path: Path, header: Mapping[str, Any]) -> None:
+        """An open file in place of its path, which would say where it lies."""
+        self._send({"op": "chunk"})
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            frames.send_file(self._channel, descriptor, self._alive)
+        except frames.Closed as error:
+            raise MethodError(self._fate(header)) from error
+        finally:
+            os.close(descriptor)
 
     def _receive(self, header: Mapping[str, Any]) -> Reply:
         try:
@@ -174,13 +185,16 @@ class ForkServer:
             self._launch()
         log.parent.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
-        with theirs:
-            file_bytes = int(limits.disk_gib * 2**30)
-            request = json.dumps({"op": "fork", "log": str(log), "file_bytes": file_bytes}).encode()
-            socket.send_fds(self._control, [request], [theirs.fileno()])
-            pid = int(self._answer()["pid"])
-            self._ended.pop(pid, None)
-            return ForkedWorker(self, ours, pid, chunks, log, limits)
+        printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            with theirs:
+                request = json.dumps({"op": "fork", "file_bytes": int(limits.disk_gib * 2**30)}).encode()
+                socket.send_fds(self._control, [request], [theirs.fileno(), printed])
+                pid = int(self._answer()["pid"])
+        finally:
+            os.close(printed)
+        self._ended.pop(pid, None)
+        return ForkedWorker(self, ours, pid, chunks, log, limits)
 
     def wait(self, pid: int) -> int | None:
         """How a worker ended, negative for a signal; None when the server is gone."""

@@ -20,15 +20,16 @@ from threadpoolctl import threadpool_limits
 
 from benchmark import keyed
 from benchmark.data.blocks import Blocks
-from benchmark.execution.contract import Executor, MethodError, Worker
+from benchmark.execution.contract import Executor, Worker
 from benchmark.forward.activations import NotFinite
 from benchmark.models.network import Network
 from benchmark.records import Record
 from benchmark.reporting import Reporter
 from benchmark.run import provenance
+from benchmark.run.exchange import handed_over, take
 from benchmark.run.plan import MethodRun, Plan, Planned
 from benchmark.spec.cell import Group
-from benchmark.store import Store, temporary_of, write_text
+from benchmark.store import Store, write_text
 from benchmark.tracks.contract import Answerer, FitRequest, Scored, Track, TrustedData
 from benchmark.worker.session import peak_bytes
 
@@ -185,10 +186,11 @@ def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planne
     requests = [FitRequest(item.cell.keys, item.cell.row.settings) for item in whole]
     folders = [context.store.featurizer(item.known_ids.fit) for item in whole]
     costs = [_cost_file(context, item) for item in unit]
-    worker = _open(context, shared, run, unit[0].cell.opaque)
+    worker = _open(context, shared, run)
     try:
         if all(folder.is_dir() for folder in folders):
-            answerers = shared.track.load(worker, shared.trusted, folders, requests, scope)[:own]
+            with handed_over(folders, context.store.exchange()) as copies:
+                answerers = shared.track.load(worker, shared.trusted, copies, requests, scope)[:own]
             known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
             return Fitted(worker, answerers, known | {"load_seconds": (time.monotonic() - started) / own})
         answerers, figures = shared.track.fit(worker, shared.trusted, requests[:own], scope)
@@ -260,8 +262,9 @@ def _failed(context: Context, item: Planned, error: Exception) -> Record:
     return record
 
 
-def _open(context: Context, shared: SharedData, run: MethodRun, name: str) -> Worker:
-    log = context.store.root / "logs" / f"{name}.log"
+def _open(context: Context, shared: SharedData, run: MethodRun) -> Worker:
+    # A worker can read the name of what it prints to: drawn, it says nothing of the cell.
+    log = context.store.root / "logs" / f"{uuid.uuid4().hex}.log"
     worker = context.executor.start(shared.trusted.chunk, log, context.plan.suite.limits, run.environment)
     worker.call(opening(run, context.plan.subject.device, context.plan.suite.threads))
     return worker
@@ -282,21 +285,20 @@ def opening(run: MethodRun, device: torch.device, threads: int) -> dict[str, Any
 
 
 def _keep(context: Context, folder: Path, answerer: Answerer) -> bool:
-    """Store what was fitted as long as there is room for it; what is there already stays."""
+    """Store what was fitted as long as there is room for it; what is there already stays. The method writes into a
+    folder of a drawn name, and weights and JSON alone leave it.
+    """
+    suite = context.plan.suite
     if folder.is_dir():
         return True
-    suite, temporary = context.plan.suite, temporary_of(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    answerer.save(temporary)
-    size = sum(file.lstat().st_size for file in temporary.rglob("*"))
-    if size > suite.limits.disk_gib * 2**30:
-        shutil.rmtree(temporary)
-        raise MethodError(f"save wrote {size / 2**30:.1f} GiB, more than the suite's limits.disk_gib")
     if context.store.kept_bytes() > suite.keep_gib * 2**30:
-        shutil.rmtree(temporary)
         return False
-    temporary.rename(folder)
+    exchange = context.store.exchange()
+    try:
+        answerer.save(exchange)
+        take(exchange, folder, suite.limits.disk_gib * 2**30)
+    finally:
+        shutil.rmtree(exchange, ignore_errors=True)
     return True
 
 

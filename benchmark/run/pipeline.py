@@ -28,6 +28,7 @@ from benchmark.models.mini import builtin
 from benchmark.records import Record
 from benchmark.reporting import Reporter, Silent
 from benchmark.run import joins, plan, pretrained
+from benchmark.run.exchange import handed_over
 from benchmark.run.group import Context, opening, run_group
 from benchmark.run.launch import processes
 from benchmark.run.plan import MethodRun, Plan, Planned
@@ -260,7 +261,8 @@ def _check_settings(planned: Plan, one: MethodRun, executor: Executor, store: St
         try:
             reply, _ = worker.call(opening(one, torch.device("cpu"), suite.threads))
             for item in own:
-                worker.call({"op": "load", "folders": [str(store.featurizer(item.known_ids.fit))], "seed": 0})
+                with handed_over([store.featurizer(item.known_ids.fit)], store.exchange()) as copies:
+                    worker.call({"op": "load", "folders": list(map(str, copies)), "seed": 0})
             for row in one.rows if not own else ():
                 worker.call({"op": "check", "settings": row.settings, "d_model": subject.d_model})
         except MethodError as error:

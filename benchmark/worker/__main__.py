@@ -1,8 +1,8 @@
 """Fork server: imports torch and touches no tensor, then forks one worker per request.
 
-`python -m benchmark.worker FD`: FD is a Unix socket. A request {"op": "fork", "log": path, "file_bytes": n} carries the
-worker's own socket as a file descriptor; {"op": "wait", "pid": n} answers how a worker ended. When the harness goes
-away the socket closes and every worker is killed. A worker outlives neither side.
+`python -m benchmark.worker FD`: FD is a Unix socket. A request {"op": "fork", "file_bytes": n} carries the worker's own
+socket and the file that it prints to as descriptors; {"op": "wait", "pid": n} answers how a worker ended. When the
+harness goes away the socket closes and every worker is killed. A worker outlives neither side.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def serve(control: socket.socket) -> None:
     """Answer the harness until it closes the control socket."""
     workers: set[int] = set()
     while True:
-        text, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
+        text, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not text:
             break
         request = json.loads(text)
@@ -42,8 +42,9 @@ def serve(control: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 control.close()
-                _work(socket.socket(fileno=descriptors[0]), request["log"], request["file_bytes"])
-            os.close(descriptors[0])
+                _work(socket.socket(fileno=descriptors[0]), descriptors[1], request["file_bytes"])
+            for descriptor in descriptors:
+                os.close(descriptor)
             workers.add(pid)
             control.sendall(json.dumps({"pid": pid}).encode())
         else:
@@ -53,14 +54,14 @@ def serve(control: socket.socket) -> None:
         _kill_session(pid)
 
 
-def _work(channel: socket.socket, log: str, file_bytes: int) -> NoReturn:
+def _work(channel: socket.socket, log: int, file_bytes: int) -> NoReturn:
     status = 1
     try:
         os.setsid()
         _die_with_parent()
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
         _limit_files(file_bytes)
         run(channel)
         status = 0
@@ -82,10 +83,10 @@ def _limit_files(size: int) -> None:
 def run(channel: socket.socket) -> None:
     """Answer requests until the harness closes the channel; an exception of the method is an answer too."""
 
-    def fetch(stream: str, number: int) -> Path:
+    def fetch(stream: str, number: int) -> int:
         frames.send(channel, {"op": "chunk", "stream": stream, "number": number})
-        reply, _ = frames.receive(channel)
-        return Path(reply["path"])
+        frames.receive(channel)
+        return frames.receive_file(channel)
 
     session = Session(fetch)
     while True:

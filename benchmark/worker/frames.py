@@ -1,8 +1,11 @@
-"""Messages between harness and worker: a JSON header and safetensors, length-prefixed, over a stream socket."""
+"""Messages between harness and worker: a JSON header and safetensors, length-prefixed, over a stream socket; files go
+as open descriptors behind a message, so that the other side learns no path.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -13,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-_PREFIX = struct.Struct("<IQ")
+_PREFIX, _MARK = struct.Struct("<IQ"), b"\0"
 MAX_HEADER = 1 << 22
 MAX_TENSORS = 1 << 30
 GROWTH = 1 << 22
@@ -56,6 +59,24 @@ def receive(channel: socket.socket, alive: Callable[[], bool] = lambda: True) ->
     if not isinstance(header, dict):
         raise Closed("broken frame: header is not an object")
     return header, tensors
+
+
+def send_file(channel: socket.socket, descriptor: int, alive: Callable[[], bool] = lambda: True) -> None:
+    """Hand over an open file; a peer that is gone raises `Closed`."""
+    _while_alive(lambda: socket.send_fds(channel, [_MARK], [descriptor]), alive)
+
+
+def receive_file(channel: socket.socket) -> int:
+    """The descriptor of a file that was handed over, which is the reader's to close; anything else raises `Closed`."""
+    try:
+        mark, descriptors, _, _ = socket.recv_fds(channel, len(_MARK), 1)
+    except OSError as error:
+        raise Closed(str(error)) from error
+    if mark != _MARK or len(descriptors) != 1:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise Closed("no file was handed over")
+    return descriptors[0]
 
 
 def _read(channel: socket.socket, size: int, alive: Callable[[], bool]) -> bytearray:

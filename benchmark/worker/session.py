@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmark.api import Checked, JointFeatureMethod
 from benchmark.worker.watch import Watch
 
-Fetch = Callable[[str, int], Path]
+Fetch = Callable[[str, int], int]
 Reply = tuple[dict[str, Any], dict[str, Tensor]]
 
 
@@ -31,7 +31,7 @@ class Answers(Protocol):
 
 
 class Session:
-    """State of one worker; `handle` answers one request. `fetch(stream, number)` gives the file of a chunk."""
+    """State of one worker; `handle` answers one request. `fetch(stream, number)` opens the file of a chunk."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch

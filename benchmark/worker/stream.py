@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
+import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ class ChunkedStream:
     on the seed, the epoch and the chunks alone.
     """
 
-    def __init__(self, spec: dict[str, Any], fetch: Callable[[int], Path], device: torch.device) -> None:
+    def __init__(self, spec: dict[str, Any], fetch: Callable[[int], int], device: torch.device) -> None:
         self.d_model: int = spec["d_model"]
         self.n_tokens: int = spec["n_tokens"]
         self.device = device
@@ -65,12 +66,16 @@ class ChunkedStream:
     def _chunks(self) -> Iterator[Tensor]:
         for number, start in enumerate(range(0, self.n_tokens, self._chunk_tokens)):
             count = min(self._chunk_tokens, self.n_tokens - start)
-            path = self._fetch(number)
-            wanted = count * self.d_model * self._dtype.itemsize
-            if path.stat().st_size != wanted:
-                raise ValueError(f"chunk {number} has {path.stat().st_size} bytes instead of {wanted}")
-            mapped = torch.from_file(str(path), shared=False, size=count * self.d_model, dtype=self._dtype)
-            yield mapped.view(count, self.d_model)
+            descriptor = self._fetch(number)
+            try:
+                wanted, found = count * self.d_model * self._dtype.itemsize, os.fstat(descriptor).st_size
+                if found != wanted:
+                    raise ValueError(f"chunk {number} has {found} bytes instead of {wanted}")
+                # A private copy on write: what a method does to its batch stays in its process.
+                mapped = mmap.mmap(descriptor, wanted, access=mmap.ACCESS_COPY)
+            finally:
+                os.close(descriptor)
+            yield torch.frombuffer(mapped, dtype=self._dtype).view(count, self.d_model)
 
 
 class PairedChunks:

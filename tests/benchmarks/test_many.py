@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -63,10 +65,11 @@ def fit(network: Network, found: blocks.Blocks, layers: Sequence[int], seeds: in
     spool = ChunkStore(folder, network, found, layers, n_tokens=N_TOKENS, stream=StreamSettings(shuffle_tokens=16_384))
     shape = {"d_model": network.d_model, "n_tokens": N_TOKENS, "chunk_tokens": CHUNK_TOKENS}
     spec = shape | {"shuffle_tokens": 16_384, "seed": 0, "dtype": "float32"}
-    streams = [
-        ChunkedStream(spec, lambda number, layer=layer: spool.chunk(layer, number), network.device)  # type: ignore[misc]
-        for layer in layers
-    ]
+
+    def opened(layer: int, number: int) -> int:
+        return os.open(spool.chunk(layer, number), os.O_RDONLY)
+
+    streams = [ChunkedStream(spec, partial(opened, layer), network.device) for layer in layers]
     jobs = [FitJob(stream, seed, SETTINGS) for stream in streams for seed in range(seeds)]
     assert len(TopKSAE(**SETTINGS).fit_many(jobs)) == len(layers) * seeds
     spool.close()

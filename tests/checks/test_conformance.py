@@ -67,7 +67,7 @@ FAULTS = {
     "wrong hookpoint": ("wraps", "another hookpoint or scale"),
     "transposed weights": ("wraps", "lie the other way round"),
     "forgets its threshold": ("save and load", "save everything that encode uses"),
-    "pickles": ("save and load", "w.pt: safetensors and JSON alone"),
+    "pickles": ("save and load", "'w.pt': safetensors and JSON alone"),
     "wide activations": ("width 512", "out of memory"),
     "few tokens": ("more latents than tokens", "cannot draw more rows"),
     "writes beside itself": ("writes nowhere", "left_behind"),

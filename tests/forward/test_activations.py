@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def stream(chunks: ChunkStore, layer: int, seed: int = 1, dtype: str = "float32"
         "seed": seed,
         "dtype": dtype,
     }
-    return ChunkedStream(spec, lambda number: chunks.chunk(layer, number), torch.device("cpu"))
+    return ChunkedStream(spec, lambda number: os.open(chunks.chunk(layer, number), os.O_RDONLY), torch.device("cpu"))
 
 
 def test_chunks_are_the_models_activations_without_first_tokens(

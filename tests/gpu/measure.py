@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
+import os
 import statistics
 import sys
 import tempfile
@@ -243,12 +244,16 @@ def _group(shape: Shape) -> tuple[float, float]:
             store = ChunkStore(Path(folder) / "fit", network, _text(tokens), layers, n_tokens=tokens, stream=stream)
             spec = {"d_model": shape.d_model, "n_tokens": tokens, "chunk_tokens": CHUNK_TOKENS,
                     "shuffle_tokens": stream.shuffle_tokens, "seed": 0, "dtype": "bfloat16"}  # fmt: skip
-            streams = [ChunkedStream(spec, partial(store.chunk, layer), DEVICE) for layer in layers]
+            streams = [ChunkedStream(spec, partial(_opened, store, layer), DEVICE) for layer in layers]
             TopKSAE(**settings).fit_many([FitJob(stream, 0, settings) for stream in streams])
             assert store.forwards == 1
 
     read(CHUNK_TOKENS)
     return _rate(read, shape.tokens), _rate(fit, shape.tokens)
+
+
+def _opened(store: ChunkStore, layer: int, number: int) -> int:
+    return os.open(store.chunk(layer, number), os.O_RDONLY)
 
 
 def _text(tokens: int) -> Blocks:

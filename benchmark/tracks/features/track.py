@@ -35,7 +35,7 @@ from benchmark.tracks.features.featurizer import ScoredFeaturizer, Siblings
 from benchmark.tracks.features.finite import finite
 from benchmark.tracks.features.quantities import JOIN_TOKENS, Quantities
 from benchmark.tracks.features.remote import Job, RemoteFeaturizer
-from benchmark.tracks.features.trusted import FeaturesData, TokenTable, prepare, stream_id
+from benchmark.tracks.features.trusted import FeaturesData, TokenTable, prepare
 
 NAME = "features"
 VERSION = 4
@@ -212,20 +212,14 @@ class FeaturesTrack:
         self._judges.clear()
 
     def _job(self, trusted: FeaturesData, keys: CellKeys, settings: Mapping[str, object], scope: str) -> Job:
-        stream = self._stream(trusted, trusted.chunks, layer_of(keys.place), keys, stream_id(keys))
-        inputs = None
-        if scope == "pair":
-            inputs = self._stream(
-                trusted, trusted.below.chunks, layer_of(keys.place) - 1, keys, stream_id(keys, "below")
-            )
+        layer = layer_of(keys.place)
+        stream = self._stream(trusted, trusted.chunks, layer, keys)
+        inputs = self._stream(trusted, trusted.below.chunks, layer - 1, keys) if scope == "pair" else None
         return Job(keys.place, stream, keys.seed("fit"), dict(settings), inputs)
 
-    def _stream(
-        self, trusted: FeaturesData, chunks: ChunkStore, layer: int, keys: CellKeys, name: str
-    ) -> dict[str, object]:
-        trusted.streams[name] = chunks, layer
+    def _stream(self, trusted: FeaturesData, chunks: ChunkStore, layer: int, keys: CellKeys) -> dict[str, object]:
         return {
-            "id": name,
+            "id": trusted.named(chunks, layer, keys),
             "d_model": chunks.d_model,
             "n_tokens": chunks.n_tokens,
             "chunk_tokens": activations.CHUNK_TOKENS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,6 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark import keyed
 from benchmark.autointerp.windows import Windows
 from benchmark.data.blocks import Blocks
 from benchmark.data.world.concepts import Family, families
@@ -48,8 +48,8 @@ class TokenTable(NamedTuple):
 class FeaturesData(NamedTuple):
     """Of one group: the network, the tokens, activations per hookpoint, and the chunks that methods are fitted on.
     `undefined` says of hookpoints why nothing can be measured there, `output` why the network's own predictions cannot
-    be. `streams` are chunks and layers by the opaque ids under which methods ask for them; `below` is what methods of
-    pairs encode.
+    be. `streams` are chunks, layers and keys by the names under which methods ask for them; `below` is what methods
+    of pairs encode.
     """
 
     network: Network
@@ -70,15 +70,24 @@ class FeaturesData(NamedTuple):
     output: str | None
     chunks: ChunkStore
     below: Below
-    streams: dict[str, tuple[ChunkStore, int]]
+    streams: dict[str, tuple[ChunkStore, int, CellKeys]]
 
     def residual(self, hookpoint: str) -> Residual:
         """The residual stream at a hookpoint on the score split."""
         return Residual(layer_of(hookpoint), self.x[hookpoint], self.first[hookpoint])
 
+    def named(self, chunks: ChunkStore, layer: int, keys: CellKeys) -> str:
+        """The name under which a method asks for a stream, drawn anew in each group: nothing can be read off it. Fits
+        with the same keys share a stream.
+        """
+        asked = chunks, layer, keys
+        name = next((name for name, known in self.streams.items() if known == asked), uuid.uuid4().hex)
+        self.streams[name] = asked
+        return name
+
     def chunk(self, stream: str, number: int) -> Path:
         """The file of a chunk of the fit split."""
-        chunks, layer = self.streams[stream]
+        chunks, layer, _ = self.streams[stream]
         return chunks.chunk(layer, number)
 
     def inputs(self, hookpoint: str, *, below: bool) -> Inputs:
@@ -95,11 +104,6 @@ class FeaturesData(NamedTuple):
     def close(self) -> None:
         """Delete the chunks, those below with them."""
         self.chunks.close()
-
-
-def stream_id(keys: CellKeys, *more: str) -> str:
-    """What a method is told that its activations are: nothing of the variant."""
-    return keyed.short("stream", *keys, *more)
 
 
 def prepare(  # noqa: PLR0917
