@@ -28,7 +28,7 @@ from benchmark.records import Join, Record
 
 MARKER = ".nullgap"
 """Says that a folder is ours to write into; nothing is written into a folder with other things and without it."""
-TEMPORARY = ("", "records/*/*", "featurizers", "arrays", "blocks")
+TEMPORARY = ("", "records/*/*", "featurizers", "pretrained", "arrays", "blocks")
 """Folders of a store that hold files and folders which are not finished yet: `.<name>.tmp`."""
 DRAWN, SPOOLED = ("spool", "exchange"), re.compile("[0-9a-f]{32}")
 """Folders that hold folders of drawn names, which are of a run alone."""
@@ -158,17 +158,22 @@ class Store:
         return Arrays(codes, tensors["drawn"].numpy(), tensors.get("directions"))
 
     def featurizer(self, fit_id: str) -> Path:
-        """Where a fitted featurizer is kept; what its fit cost stands beside it, `<fit_id>.json`."""
-        return self.root / "featurizers" / fit_id
+        """Where a featurizer is kept; what its fit cost stands beside what was fitted here, `<fit_id>.json`."""
+        elsewhere = self.pretrained(fit_id)
+        return elsewhere if elsewhere.is_dir() else self.root / "featurizers" / fit_id
+
+    def pretrained(self, fit_id: str) -> Path:
+        """Where a featurizer is put that was trained elsewhere: it takes no room of what is fitted here."""
+        return self.root / "pretrained" / fit_id
 
     def exchange(self) -> Path:
-        """An empty folder of a drawn name, for what a worker is given or writes."""
-        folder = self.root / "exchange" / uuid.uuid4().hex
+        """An empty folder of a drawn name, for what a worker, which runs elsewhere, is given or writes."""
+        folder = self.root.resolve() / "exchange" / uuid.uuid4().hex
         folder.mkdir(parents=True)
         return folder
 
     def kept_bytes(self) -> int:
-        """What featurizers and arrays take."""
+        """What is fitted here and arrays take."""
         total = 0
         for name in ("featurizers", "arrays"):
             for folder, _, files in os.walk(self.root / name):

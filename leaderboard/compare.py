@@ -59,7 +59,10 @@ def compare(
     own = _of_one_content([row for row in rows if row.info.suite == suite], suite, (first, second), shipped)
     chosen = [_entry(own, suite, name) for name in (first, second)]
     if any(row.pretrained for row in chosen):
-        return Comparison(on_trained(*chosen), of_scores=True)
+        found = on_trained(*chosen)
+        if not found:
+            raise BadInput(f"{first} and {second} have no cell on trained in common with a metric that has a direction")
+        return Comparison(found, of_scores=True)
     one, other = _standings(own, chosen, _compared(), floors)
     shared = [metric for metric in one if metric in other]
     return Comparison([_difference(metric, one[metric], other[metric]) for metric in shared], of_scores=False)

@@ -118,7 +118,7 @@ def _claims(entry: Entry) -> Iterator[dict[str, Any]]:
             "floor": entry.floor,
             "reported_by": entry.reported_by,
             "reference": entry.reference,
-            "pretrained": entry.pretrained,
+            "pretrained": entry.pretrained is not None,
             **_against_nulls(standing),
             "p_holm": entry.p_holm if first else None,
             **_over_floors(standing),

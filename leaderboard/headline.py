@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmark import registry
 from benchmark.metrics import family
+from benchmark.spec.pretrained import TRAINED
 from benchmark.spec.variant import nulls_among
 from benchmark.stats.case import CaseClaim
 from benchmark.stats.floors import LeadVerdict
@@ -45,6 +46,13 @@ class Decomposition(NamedTuple):
         return self.trained < 0
 
 
+class Coverage(NamedTuple):
+    """How many of a suite's cells on trained networks something has that was trained elsewhere."""
+
+    cells: int
+    of: int
+
+
 class Entry(NamedTuple):
     """One line of the first table. `p_holm` is the worst null's p, adjusted over the suite's headline claims; floors
     are no claims and have no rank, nor has what was trained elsewhere and has no null, of which no gate is asked.
@@ -58,7 +66,7 @@ class Entry(NamedTuple):
     label: str
     floor: bool
     reference: bool
-    pretrained: bool
+    pretrained: Coverage | None
     reported_by: str
     scores: dict[str, Score]
     standing: Standing
@@ -133,7 +141,7 @@ def _entry(key: tuple[str, ...], group: Mapping[tuple[str, ...], Contender], flo
         label,
         floor=mine.floor is not None,
         reference=mine.is_reference,
-        pretrained=mine.row.pretrained,
+        pretrained=_coverage(mine.row) if mine.row.pretrained else None,
         reported_by=mine.row.info.reported_by,
         scores=scores(table),
         standing=stands,
@@ -148,6 +156,11 @@ def _entry(key: tuple[str, ...], group: Mapping[tuple[str, ...], Contender], flo
         seconds=_seconds(mine.row),
         peak_bytes=_peak(mine.row),
     )
+
+
+def _coverage(row: ResultRow) -> Coverage:
+    every = [cell for cell in wanted(row.info.content, {}) if cell.variant == TRAINED]
+    return Coverage(len(row.scores), len(every))
 
 
 def _gates(
@@ -194,7 +207,7 @@ def _ranked(group: list[Entry]) -> list[Entry]:
 
 def _order(entry: Entry) -> tuple[object, ...]:
     said = entry.claim is not None or entry.case is not None
-    apart = entry.floor, entry.pretrained
+    apart = entry.floor, entry.pretrained is not None
     return *apart, not entry.claimed, not said, entry.void, -_lower(entry), entry.method, entry.label
 
 

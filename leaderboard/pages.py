@@ -96,8 +96,8 @@ def text(
         parts += ["### Lead over floors", LEADS, markdown.table(over)] if over else []
         parts += ["### Gates", GATES, markdown.table([_gates(entry) for entry in fitted])] if fitted else []
     if any(row.pretrained for row in rows):
-        beside = [line for row in rows for other in recipe for line in _beside(row, other)]
-        parts += ["### Trained elsewhere", ELSEWHERE, *([markdown.table(beside)] if beside else [])]
+        beside = [lines for row in rows for other in recipe if (lines := _beside(row, other))]
+        parts += ["### Trained elsewhere", ELSEWHERE, *map(markdown.table, beside)]
     parts += [_verified(row) for row in rows if row.info.verification is not None]
     cases = {entry.name for entry in own if entry.draws is not None}
     paired = [row for row in rows if row.name not in cases]

@@ -257,12 +257,20 @@ def _sound(row: ResultRow, method: Method) -> None:
         raise BadInput(f"{which} lacks {', '.join(missed)} as this version defines them: run it again and publish")
     if info.hashes.get("code") != method.code_hash:
         raise BadInput(f"{which} was made by other code than submissions/{method.name}: run it again and publish")
-    if info.settings not in [one.settings for one in methods.rows(method, suites.load(info.suite))] and (
-        info.settings not in [method.manifest.settings | preset for preset in ({}, *method.manifest.presets.values())]
-    ):
+    if info.settings not in settings_of(method, info.suite):
         raise BadInput(f"{which} was made with settings that neither the suite nor method.toml has: {info.settings}")
     if info.reported_by != "self-reported":
         raise BadInput(f"{which} calls itself {info.reported_by}: only maintainers do, after they computed it again")
+
+
+def settings_of(method: Method, suite: str) -> list[dict[str, Any]]:
+    """What a row on a suite may have been run with: what the suite says, the defaults, or a preset; of what was trained
+    elsewhere its own table alone.
+    """
+    manifest, known = method.manifest, [one.settings for one in methods.rows(method, suites.load(suite))]
+    if manifest.pretrained:
+        return known
+    return [*known, *(manifest.settings | preset for preset in ({}, *manifest.presets.values()))]
 
 
 def _rendered(changed: Sequence[Change], root: Path) -> str:

@@ -151,8 +151,13 @@ def wanted(content: Mapping[str, Any], settings: Mapping[str, Any]) -> set[CellP
     every = {CellPlace(*place) for place in axes}
     if not is_pretrained(settings):
         return every
-    networks = content["subject"]["replicates"]
-    return {cell for cell in every if source_of(settings, networks[str(cell.replicate)], cell.variant, cell.place)}
+    networks, seed = content["subject"]["replicates"], min(content["method_seeds"])
+    return {
+        cell
+        for cell in every
+        if cell.method_seed == seed
+        and source_of(settings, networks[str(cell.replicate)], cell.variant, cell.place) is not None
+    }
 
 
 def of_records(records: Iterable[Record], joins: Iterable[Join], tables: Tables) -> list[ResultRow]:

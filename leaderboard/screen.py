@@ -9,7 +9,7 @@ from benchmark.stats.case import FEWEST_DRAWS
 from leaderboard import markdown
 from leaderboard.contents import Heading
 from leaderboard.floors import Standing
-from leaderboard.headline import Entry
+from leaderboard.headline import Coverage, Entry
 from leaderboard.rows import ResultRow
 
 NO_NULL = "trained elsewhere, it has no null: no claim"
@@ -26,7 +26,7 @@ have neither, nor has what was trained elsewhere, on trained networks alone. Sco
 replicates; *recovered variance* and *context* are what a decoder of the harness's own predicts from the codes on
 trained, of the activations and of what their token leaves unexplained. The name of a method leads to its page: every
 metric, floor, gate, place and firing frequency, with intervals and reasons. *Results* are verified where a maintainer
-computed a drawn sample of the cells again and all came out the same, else self-reported."""
+computed a drawn sample of the cells again and all agreed, which and within what the page says, else self-reported."""
 FLOORS, ELSEWHERE = "*floors*", "*trained elsewhere: no null*"
 
 
@@ -63,7 +63,7 @@ def sentence(entry: Entry) -> str:
     if entry.pretrained:
         trained = entry.scores.get("trained")
         said = "no score" if trained is None else f"trained {markdown.text(trained)}"
-        return f"{which}: {said}; {NO_NULL}"
+        return f"{which}: {said}, {_covered(entry.pretrained)}; {NO_NULL}"
     if entry.case is not None:
         worst, verdict = markdown.case(entry.case)
         return f"{which}: worst-null gap {worst}: {verdict}; no lead in case mode{_against(entry)}"
@@ -195,13 +195,17 @@ def ranked(entry: Entry) -> str:
 def gates_in_short(entry: Entry) -> str:
     """How many gates passed, and which did not; of what has no null none is asked."""
     if entry.pretrained:
-        return "none is asked"
+        return f"none is asked; {_covered(entry.pretrained)}"
     failed = [gate.name for gate in entry.gates if gate.passed is False]
     unknown = [gate.name for gate in entry.gates if gate.passed is None]
     parts = [f"{len(entry.gates) - len(failed) - len(unknown)} of {len(entry.gates)} passed"]
     parts += [f"failed: {', '.join(failed)}"] if failed else []
     parts += [f"not assessed: {', '.join(unknown)}"] if unknown else []
     return "; ".join([*parts, *suppressed(entry)])
+
+
+def _covered(coverage: Coverage) -> str:
+    return f"{coverage.cells} of {coverage.of} cells on trained"
 
 
 def _link(method: str, page: str | None) -> str:

@@ -146,18 +146,20 @@ def subject(store: Store, reporter: Reporter, scope: str) -> Shown:
     return Shown(dict(zip(HOOKPOINTS, read("fit"), strict=True)), below if scope == "pair" else decoded, decoded)
 
 
-def activations_of(store: Store, reporter: Reporter, network: str) -> dict[str, Tensor] | None:
+def activations_of(store: Store, reporter: Reporter, network: str, revision: str) -> dict[str, Tensor] | None:
     """Activations [token, d_model] of a trained network on the built-in text, by hookpoint; None where the network is
     not on this machine.
     """
     suite = suites.load(SUITE)
-    settings = suite.subject.model_copy(update={"name": public_name(network), "replicates": {0: network}})
+    settings = suite.subject.model_copy(
+        update={"name": public_name(network), "replicates": {0: network}, "revision": revision}
+    )
     resolved = subjects.resolve(settings, [TRAINED], store.root / "subjects", download=False)
     if not resolved.complete:
         return None
     layers = range(int(resolved.known.num_hidden_layers))
     found = _reader(suite, resolved, store, reporter, list(layers))("score")
-    return {f"layers.{layer}": x[:ASKED_TOKENS] for layer, x in zip(layers, found, strict=True)}
+    return {f"layers.{layer}": x[:ASKED_TOKENS].clone() for layer, x in zip(layers, found, strict=True)}
 
 
 def _reader(

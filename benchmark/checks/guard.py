@@ -3,14 +3,16 @@
 Where the platform is known a seeded CPU run repeats to the bit, and values are compared at a relative 1e-4; elsewhere
 at what one new value may differ from n calibration replicates, t(.975, n - 1) s sqrt(1 + 1/n), with a notice. Of
 hundreds of values some lie outside such an interval by chance: elsewhere the numbers have drifted where one lies
-outside the interval that holds for all of them at once, or more than one in twenty outside its own.
+outside the interval that holds for all of them at once, more than one in twenty outside its own, or of one metric more
+than half.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,16 +63,24 @@ class Drift(NamedTuple):
 
 
 class GuardReport(NamedTuple):
-    """What moved, how many values were compared, and whether the platform is known."""
+    """What moved, how many values were compared, whether the platform is known, and by metric how many values could
+    have moved: those that have a tolerance, and are defined on both sides.
+    """
 
     moved: list[Drift]
     compared: int
     known: bool
+    could_move: Mapping[str, int]
 
     @property
     def drifted(self) -> bool:
         """Whether chance does not explain what moved; on a known platform nothing may."""
-        return any(one.beyond for one in self.moved) or len(self.moved) > ALPHA * self.compared
+        by_metric = Counter(one.metric for one in self.moved)
+        return (
+            any(one.beyond for one in self.moved)
+            or len(self.moved) > ALPHA * sum(self.could_move.values())
+            or any(2 * count > self.could_move[metric] for metric, count in by_metric.items())
+        )
 
 
 def cells_of(records: Sequence[Record]) -> Cells:
@@ -97,7 +107,7 @@ def check(records: Sequence[Record], expected: Expected) -> GuardReport:
     for cell in sorted(cells.keys() ^ values.keys()):
         where = "expected, and was not scored: run the suite" if cell in values else "not expected: regenerate the file"
         raise BadInput(f"{cell} is {where}, as docs/regression.md says")
-    moved = []
+    moved, could_move = list[Drift](), Counter[str]()
     compared = sum(len(found.keys() | values[cell].keys()) for cell, found in cells.items())
     for cell, found in cells.items():
         variant = cell.split("/")[1]
@@ -106,10 +116,11 @@ def check(records: Sequence[Record], expected: Expected) -> GuardReport:
             spread = expected.spread.get(variant, {}).get(metric)
             wide = (spread.tolerance(), spread.tolerance(compared)) if spread else (math.inf, math.inf)
             allowed, at_once = (RELATIVE * abs(before or 0) + ABSOLUTE,) * 2 if known else wide
+            could_move[metric] += known or (spread is not None and None not in (before, after))
             if not _within(before, after, allowed, strict=known):
                 beyond = not _within(before, after, at_once, strict=known)
                 moved.append(Drift(cell, metric, before, after, allowed, beyond))
-    return GuardReport(moved, compared, known)
+    return GuardReport(moved, compared, known, could_move)
 
 
 def platform_of(records: Sequence[Record]) -> str:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,13 +48,14 @@ class _Asking:
         self.run, self.store, self.reporter, self.folder = run, store, reporter, folder
         self.log = (store.root / "logs" / f"check-{run.method.name}.log").resolve()
 
-    @cached_property
-    def streams(self) -> dict[str, dict[str, Tensor] | None]:
-        """Activations by network and hookpoint."""
-        return {
-            network: activations_of(self.store, self.reporter, network)
-            for network in self.run.method.manifest.pretrained
-        }
+        self._streams: dict[str, dict[str, Tensor] | None] = {}
+
+    def streams(self, network: str) -> dict[str, Tensor] | None:
+        """Activations of a network by hookpoint; networks are asked about one after the other."""
+        if network not in self._streams:
+            revision = self.run.method.manifest.revision
+            self._streams = {network: activations_of(self.store, self.reporter, network, revision)}
+        return self._streams[network]
 
 
 def _questions(asking: _Asking) -> Iterator[Asked]:
@@ -67,7 +68,7 @@ def _one(asking: _Asking, network: str, place: str, source: str) -> str:
     method = asking.run.method
     folder = pretrained.located(method, source, download=True)
     assert folder is not None, "a source is downloaded, or refused"
-    streams = asking.streams[network]
+    streams = asking.streams(network)
     d_model = next(iter(streams.values())).shape[1] if streams else None
     pretrained.require(source, pretrained.told(folder), public_name(network), place, d_model)
     if streams is None:
@@ -98,10 +99,11 @@ def _answered(bench: Bench, streams: Mapping[str, Tensor], place: str, *, built_
     if featurizer.decodes:
         decoding(bench, linear=bench.run.method.manifest.linear)
         left = {other: fvu(x, featurizer.decode(featurizer.encode(x))) for other, x in streams.items()}
-        said.append(f"FVU {left[place]:.3f}")
+        told = ", ".join(f"{other} {value:.3f}" for other, value in left.items())
+        said.append(f"FVU {left[place]:.3f} ({told})")
         best = min(left, key=lambda other: left[other])
-        if built_in and (best != place or not left[place] < 1):
-            told = ", ".join(f"{other} {value:.3f}" for other, value in left.items())
+        # A network of another text leaves what it leaves on the built-in one: there, the least decides nothing.
+        if not left[place] < 1 or (built_in and best != place):
             raise Refused(
                 f"it leaves {left[place]:.3f} of the variance of {place} unexplained, and least of {best} ({told}): "
                 "the weights are of another hookpoint, network or scale than method.toml says"

@@ -6,6 +6,7 @@ plan -> blocks -> groups, in turn or side by side: variant -> gate -> trusted da
 from __future__ import annotations
 
 import atexit
+import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -20,7 +21,7 @@ from benchmark.data import blocks as token_blocks
 from benchmark.data.blocks import Blocks
 from benchmark.errors import BadInput
 from benchmark.execution import environments
-from benchmark.execution.contract import Executor, MethodError
+from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.environments import Environment
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.local import ForkServers
@@ -252,22 +253,33 @@ def _check_settings(planned: Plan, one: MethodRun, executor: Executor, store: St
     at once.
     """
     suite, subject = planned.suite, planned.subject
-    of_method = [item for item in planned.cells if item.cell.method == one.method.name]
-    own = [item for item in of_method if is_pretrained(item.cell.row.settings)]
-    for item in own:
-        pretrained.place(suite, one.method, item.cell, store.featurizer(item.known_ids.fit))
     log = store.root / "logs" / "check.log"
     with closing(executor.start(_no_chunks, log, suite.limits, one.environment)) as worker:
         try:
             reply, _ = worker.call(opening(one, torch.device("cpu"), suite.threads))
-            for item in own:
-                with handed_over([store.featurizer(item.known_ids.fit)], store.exchange()) as copies:
-                    worker.call({"op": "load", "folders": list(map(str, copies)), "seed": 0})
-            for row in one.rows if not own else ():
-                worker.call({"op": "check", "settings": row.settings, "d_model": subject.d_model})
+            if is_pretrained(one.rows[0].settings):
+                _put_in_place(planned, one, worker, store)
+            else:
+                for row in one.rows:
+                    worker.call({"op": "check", "settings": row.settings, "d_model": subject.d_model})
         except MethodError as error:
             raise BadInput(f"method {one.method.name}: {error}") from error
     return bool(reply.get("joint"))
+
+
+def _put_in_place(planned: Plan, one: MethodRun, worker: Worker, store: Store) -> None:
+    """Fits that were made elsewhere, each loaded and asked once: what does not answer is not kept."""
+    for item in planned.pending:
+        folder = store.pretrained(item.known_ids.fit)
+        if item.cell.method != one.method.name or store.featurizer(item.known_ids.fit).is_dir():
+            continue
+        pretrained.place(planned.suite, one.method, item.cell, folder)
+        try:
+            with handed_over([folder], store.exchange()) as (copy,):
+                one.track.try_out(worker, copy, planned.subject.d_model)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
 
 
 def _blocks(planned: Plan, store: Store, reporter: Reporter) -> dict[str, Blocks]:

@@ -120,9 +120,11 @@ def make(suite: Suite, runs: Sequence[MethodRun], store: Store, *, download: boo
             for cell in cells(suite, run.method, run.rows, run.track.places(suite))
             if not subject.stands_for_nothing(cell.group.replicate, cell.group.variant)
         ]
+        looked_up = [_look_up(cell, suite, run, families[run.track.name], subject, data, store) for cell in own]
         if is_pretrained(run.rows[0].settings):
-            absent += pretrained.check(suite, run.method, own, subject, download=download)
-        planned += [_look_up(cell, suite, run, families[run.track.name], subject, data, store) for cell in own]
+            asked = [item.cell for item in looked_up if item.pending and not _is_kept(item, store)]
+            absent += pretrained.check(suite, run.method, asked, subject, download=download)
+        planned += looked_up
     known = tracks if subject.complete else {}
     hashes = {name: _suite_hash(suite, track, subject, data) for name, track in known.items()}
     return Plan(suite, tuple(runs), subject, data, hashes, planned, absent)
@@ -130,9 +132,9 @@ def make(suite: Suite, runs: Sequence[MethodRun], store: Store, *, download: boo
 
 def refused(suite: Suite, run: MethodRun) -> str | None:
     """Why a method cannot be run on a suite; None where it can."""
-    if is_pretrained(run.rows[0].settings) and not cells(suite, run.method, run.rows, run.track.places(suite)):
-        return pretrained.nothing(suite, run.method)
-    return run.track.refuses(suite, run.method.manifest.scope)
+    own = cells(suite, run.method, run.rows, run.track.places(suite))
+    said = pretrained.refused(suite, run.method, own) if is_pretrained(run.rows[0].settings) else None
+    return said or run.track.refuses(suite, run.method.manifest.scope)
 
 
 def eta(plan: Plan, jobs: int) -> str:
@@ -226,6 +228,10 @@ def _look_up(  # noqa: PLR0917
     ids = _ids(cell, suite, run, subject, data)
     record = store.find(suite.name, run.method.name, ids.score)
     return Planned(cell, ids, record, _missing(record, wanted))
+
+
+def _is_kept(item: Planned, store: Store) -> bool:
+    return item.ids is not None and store.featurizer(item.ids.fit).is_dir()
 
 
 def _missing(record: Record | None, wanted: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Fits that were made elsewhere: found and asked what they are of before any compute, then put where fits are kept.
+"""Fits that were made elsewhere: found and asked what they are of before any compute, then put beside those made here.
 
 Of SAELens (https://github.com/jbloomAus/SAELens) and sparsify (https://github.com/EleutherAI/sparsify) the metadata are
 read, which name the width, the network and the hookpoint; of another format nothing but its files is known.
@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from benchmark.errors import BadInput
 from benchmark.models.subjects import ResolvedSubject
 from benchmark.spec.cell import Cell, source_of_cell
-from benchmark.spec.method import Method
-from benchmark.spec.pretrained import on_hub
+from benchmark.spec.method import PROSE, Method
+from benchmark.spec.pretrained import HubFolder, on_hub, require_apart
 from benchmark.spec.suite import Suite, public_name
 from benchmark.store import temporary_of
 
@@ -30,6 +35,9 @@ MODULE = re.compile(r"(?:gpt_neox\.)?layers\.(\d+)")
 MODULES = re.compile(r"(?:gpt_neox\.)?layers\.\d+(?:\.\w+)*|embed_in")
 AFTER, BEFORE = re.compile(r"blocks\.(\d+)\.hook_resid_post"), re.compile(r"blocks\.([1-9]\d*)\.hook_resid_pre")
 CENTRED = "center_writing_weights"
+ABSENT = (
+    "is not in the hub cache and the hub cannot be reached: connect once, or put the files into the method's folder"
+)
 
 
 class Told(NamedTuple):
@@ -42,8 +50,37 @@ class Told(NamedTuple):
     centred: bool = False
 
 
+def refused(suite: Suite, method: Method, cells: Iterable[Cell]) -> str | None:
+    """Why a suite cannot be asked of a method; None where it can."""
+    manifest, places = method.manifest, dict[int, set[str]]()
+    for cell in cells:
+        places.setdefault(cell.group.replicate, set()).add(cell.place)
+    try:
+        require_apart(suite.subject.replicates.values())
+    except ValueError as error:
+        return str(error)
+    if not places:
+        networks = ", ".join(sorted(map(public_name, manifest.pretrained)))
+        known = ", ".join(sorted({place for one in manifest.pretrained.values() for place in one}))
+        return f"suite {suite.name} asks for none of its fits: it has some of {networks}, at {known}"
+    if manifest.revision != suite.subject.revision:
+        return (
+            f"its fits are of revision {manifest.revision} of the networks, and suite {suite.name} has "
+            f"{suite.subject.revision}: write revision into method.toml where they are of that"
+        )
+    first, *others = places
+    for other in others:
+        if places[other] != places[first]:
+            said = " and ".join(
+                f"{', '.join(sorted(places[one]))} of {public_name(suite.subject.replicates[one])}"
+                for one in (first, other)
+            )
+            return f"it has {said}: means over networks need the same hookpoints of each"
+    return None
+
+
 def check(suite: Suite, method: Method, cells: Iterable[Cell], subject: ResolvedSubject, *, download: bool) -> int:
-    """Find the fits of all cells, and ask each what it is of. Returns how many are on the hub alone.
+    """Find the fits of cells, and ask each what it is of. Returns how many are on the hub alone.
 
     Raises:
         BadInput: one that is not there, holds no weights, or is of another network, hookpoint or width.
@@ -56,21 +93,13 @@ def check(suite: Suite, method: Method, cells: Iterable[Cell], subject: Resolved
         if folder is None:
             absent.add(source)
         else:
-            require(f"{method.name}: {source}", told(folder), network_of(suite, cell), cell.place, d_model)
+            network = public_name(suite.subject.replicates[cell.group.replicate])
+            require(f"{method.name}: {source}", told(folder), network, cell.place, d_model)
     return len(absent)
-
-
-def nothing(suite: Suite, method: Method) -> str:
-    """That a suite asks for none of a method's fits."""
-    networks = sorted({public_name(network) for network in method.manifest.pretrained})
-    places = sorted({place for one in method.manifest.pretrained.values() for place in one})
-    return f"suite {suite.name} asks for none of its fits: it has some of {', '.join(networks)}, at {', '.join(places)}"
 
 
 def place(suite: Suite, method: Method, cell: Cell, folder: Path) -> None:
     """Put what is loaded where the fit of a cell is kept."""
-    if folder.is_dir():
-        return
     source = located(method, str(source_of_cell(suite, cell)), download=False)
     assert source is not None, "what is on the hub was fetched when it was checked"
     temporary = temporary_of(folder)
@@ -82,8 +111,14 @@ def place(suite: Suite, method: Method, cell: Cell, folder: Path) -> None:
 
 def copy(source: Path, folder: Path) -> None:
     """Put weights and metadata of a source into a folder, and no other files."""
-    for file in sorted(file for pattern in READ for file in source.glob(pattern) if file.is_file()):
+    for file in read_of(source):
         shutil.copyfile(file, folder / file.name)
+
+
+def read_of(source: Path) -> list[Path]:
+    """The files of a source that are loaded."""
+    found = {file for pattern in READ for file in source.glob(pattern) if file.is_file()}
+    return sorted(file for file in found if file.name not in PROSE)
 
 
 def located(method: Method, source: str, *, download: bool) -> Path | None:
@@ -93,34 +128,51 @@ def located(method: Method, source: str, *, download: bool) -> Path | None:
         BadInput: there is none, it lies outside the method's folder, or it holds no safetensors.
     """
     hub = on_hub(source)
-    if hub is None:
-        folder = (method.folder / source).resolve()
-        if not folder.is_relative_to(method.folder.resolve()) or not folder.is_dir():
-            raise BadInput(f"{method.name}: there is no folder {source} in {method.folder}, where method.toml has one")
-    else:
-        below = f"{hub.folder}/" if hub.folder else ""
-        try:
-            fetched = snapshot_download(
-                hub.repository,
-                revision=hub.commit,
-                allow_patterns=[below + pattern for pattern in READ],
-                local_files_only=not download,
-            )
-        except LocalEntryNotFoundError as error:
-            if not download:
-                return None
+    if hub is not None:
+        return _of_hub(f"{method.name}: {source}", hub, download=download)
+    home = method.folder.resolve()
+    folder = (home / source).resolve()
+    if not folder.is_relative_to(home) or not folder.is_dir() or "__pycache__" in folder.parts:
+        raise BadInput(f"{method.name}: there is no folder {source} in {method.folder}, where method.toml has one")
+    for file in read_of(folder):
+        if not file.resolve().is_relative_to(home):
             raise BadInput(
-                f"{method.name}: {source} is not in the hub cache and the hub cannot be reached: connect once, or put "
-                "the files into the method's folder"
-            ) from error
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            raise BadInput(f"{method.name}: {source} cannot be fetched: {str(error).splitlines()[0]}") from error
-        folder = Path(fetched) / hub.folder
-        if not download and not list(folder.glob(WEIGHTS)):
-            return None
+                f"{method.name}: {source}/{file.name} is a link out of the method's folder: put the file there"
+            )
     if not list(folder.glob(WEIGHTS)):
         raise BadInput(f"{method.name}: {source} holds no safetensors, and nothing else is loaded")
     return folder
+
+
+def patterns(folder: str) -> dict[str, list[str]]:
+    """What is downloaded of a repository: files of one folder. A star matches slashes, too, so that folders within it
+    are left out by name.
+    """
+    below = f"{folder}/" if folder else ""
+    return {"allow_patterns": [below + pattern for pattern in READ], "ignore_patterns": [f"{below}*/*"]}
+
+
+def _of_hub(which: str, hub: HubFolder, *, download: bool) -> Path | None:
+    try:
+        found = snapshot_download(
+            hub.repository, revision=hub.commit, local_files_only=not download, **patterns(hub.folder)
+        )
+    except RepositoryNotFoundError as error:
+        raise BadInput(f"{which}: there is no such repository on the hub, or it is not public") from error
+    except RevisionNotFoundError as error:
+        raise BadInput(f"{which}: the repository has no such commit") from error
+    except LocalEntryNotFoundError as error:
+        if not download:
+            return None
+        raise BadInput(f"{which} {ABSENT}") from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise BadInput(f"{which} cannot be fetched: {str(error).splitlines()[0]}") from error
+    folder = Path(found) / hub.folder
+    if list(folder.glob(WEIGHTS)):
+        return folder
+    if not download:
+        return None
+    raise BadInput(f"{which} {ABSENT}, or holds no safetensors, and nothing else is loaded")
 
 
 def told(folder: Path) -> Told:
@@ -140,7 +192,7 @@ def told(folder: Path) -> Told:
             d_model=_first(int, said.get("d_in"), beside.get("d_in")),
             network=_first(str, beside.get("model_name"), said.get("model_name")),
             point=_first(str, beside.get("hook_name"), said.get("hook_name"), said.get("hook_point")) or named,
-            transcoder=bool(said.get("transcode") or said.get("d_out", said.get("d_in")) != said.get("d_in")),
+            transcoder=_is_transcoder(said, beside),
             centred=bool(_options(beside).get(CENTRED) or _options(said).get(CENTRED)),
         )
     except (OSError, ValueError, AttributeError) as error:
@@ -183,9 +235,11 @@ def hookpoint(point: str) -> str | None:
     return None
 
 
-def network_of(suite: Suite, cell: Cell) -> str:
-    """The network of a cell, as records name it."""
-    return public_name(suite.subject.replicates[cell.group.replicate])
+def _is_transcoder(said: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
+    named = "transcoder" in str(said.get("architecture", ""))
+    other = (said.get("d_out") or said.get("d_in")) != said.get("d_in")
+    written = beside.get("hook_name_out") or beside.get("hook_name")
+    return bool(said.get("transcode")) or named or other or written != beside.get("hook_name")
 
 
 def _first(kind: type, *values: Any) -> Any:

@@ -83,7 +83,13 @@ def cells(suite: Suite, method: Method, rows: Iterable[RunSettings], places: Seq
         Cell(method.name, row, Group(suite.subject.name, replicate, variant), seed, place)
         for replicate, variant, row, seed, place in axes
     ]
-    return [cell for cell in every if not is_pretrained(cell.row.settings) or source_of_cell(suite, cell)]
+    return [cell for cell in every if not is_pretrained(cell.row.settings) or _has_fit(suite, method, cell)]
+
+
+def _has_fit(suite: Suite, method: Method, cell: Cell) -> bool:
+    """Weights are the same under any method seed: the first stands for all."""
+    known = suite.subject.replicates[cell.group.replicate] in method.manifest.pretrained
+    return known and cell.method_seed == min(suite.method_seeds) and source_of_cell(suite, cell) is not None
 
 
 def source_of_cell(suite: Suite, cell: Cell) -> str | None:

@@ -55,6 +55,7 @@ class Manifest(Frozen):
         default_factory=dict,
         description="of a method that is loaded and never fitted: network -> hookpoint -> folder of its weights",
     )
+    revision: str = Field("main", description="of such a method: the revision of the networks")
     recipe: str | None = Field(None, description="of such a method: whose fits it is compared with")
 
     @field_validator("track")
@@ -72,8 +73,12 @@ class Manifest(Frozen):
             raise ValueError("recipe goes with [pretrained]: what is fitted here is compared by its gap")
         if self.pretrained and (self.settings or self.presets or self.floor or self.scope != "hookpoint"):
             raise ValueError("[pretrained] is never fitted: it has no settings and presets, no scope, and is no floor")
-        for source in [one for places in self.pretrained.values() for one in places.values()]:
-            pretrained.on_hub(source)
+        pretrained.require_apart(self.pretrained)
+        for network, places in self.pretrained.items():
+            if not places:
+                raise ValueError(f"[pretrained.{network!r}] names no hookpoint")
+            for source in places.values():
+                pretrained.on_hub(source)
         return self
 
 
@@ -127,6 +132,8 @@ def load(name: str, homes: tuple[Path, ...] = HOMES) -> Method:
         raise BadInput(
             f"{file}: floor = true is for baselines/ alone: what a claim must lead is not a submission's to say"
         )
+    if manifest.recipe and manifest.recipe not in names(homes):
+        raise BadInput(f"{file}: {unknown('recipe', manifest.recipe, names(homes))}")
     code = [_code_hash(folder), *(_code_hash(used) for used in _used(file, manifest)), *_adapters(manifest)]
     hashed = keyed.short(*code, manifest.entry, manifest.scope)
     return Method(folder.name, folder, manifest, hashed, _requirements(folder / "requirements.txt"))
@@ -169,7 +176,8 @@ def rows(method: Method, suite: Suite, preset: str | None = None) -> list[RunSet
     if method.manifest.pretrained:
         if asked != ({},):
             raise BadInput(f"{method.name} was trained elsewhere: it has no presets, and no suite has settings for it")
-        settings = pretrained.settings_of(method.manifest.pretrained, method.manifest.recipe)
+        manifest = method.manifest
+        settings = pretrained.settings_of(manifest.pretrained, manifest.revision, manifest.recipe)
         return [RunSettings(pretrained.LABEL, settings)]
     listed = [_row(method, dict(changes)) for changes in asked]
     for place, row in enumerate(listed):

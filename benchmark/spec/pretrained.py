@@ -8,12 +8,13 @@ Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from benchmark.spec.suite import public_name
 
-SETTING, RECIPE, LABEL = "pretrained", "recipe", "pretrained"
+SETTING, REVISION, RECIPE = "pretrained", "revision", "recipe"
+LABEL = "pretrained"
 TRAINED = "trained"
 HUB = "hub:"
 ON_HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)@([0-9a-f]{40})(?:/([\w.-]+(?:/[\w.-]+)*))?")
@@ -27,10 +28,23 @@ class HubFolder(NamedTuple):
     folder: str
 
 
-def settings_of(pretrained: Mapping[str, Mapping[str, str]], recipe: str | None) -> dict[str, Any]:
+def settings_of(pretrained: Mapping[str, Mapping[str, str]], revision: str, recipe: str | None) -> dict[str, Any]:
     """The settings of a method that is not fitted; of local networks they hold the last part of the path."""
     named = {public_name(network): dict(places) for network, places in pretrained.items()}
-    return {SETTING: named} | ({RECIPE: recipe} if recipe else {})
+    return {SETTING: named, REVISION: revision} | ({RECIPE: recipe} if recipe else {})
+
+
+def require_apart(networks: Iterable[str]) -> None:
+    """Networks are known by what may be shown of them: two of one name would be taken for one another.
+
+    Raises:
+        ValueError: names them.
+    """
+    known: dict[str, str] = {}
+    for network in networks:
+        other = known.setdefault(public_name(network), network)
+        if other != network:
+            raise ValueError(f"{other} and {network} are shown by one name, {public_name(network)}: rename a folder")
 
 
 def is_pretrained(settings: Mapping[str, Any]) -> bool:

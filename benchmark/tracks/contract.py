@@ -120,6 +120,13 @@ class Track(Protocol):
         ...
 
     @classmethod
+    def try_out(cls, worker: Worker, folder: Path, d_model: int) -> None:
+        """Load what was trained elsewhere, and have it answer once for activations of this width (`MethodError` where
+        it does not).
+        """
+        ...
+
+    @classmethod
     def families(cls, suite: Suite) -> dict[str, str]:
         """Name and id of each family that the suite asks for; an id changes with whatever changes its values."""
         ...

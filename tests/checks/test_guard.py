@@ -30,11 +30,12 @@ def record(replicate: int, value: float | None, torch: str = "2.13.0", metric: s
 
 
 CALIBRATION = [record(replicate, 0.2 + 0.01 * replicate) for replicate in range(8)]
+RATIO = 6.0811 / 2.3646
 EXPECTED = guard.regenerated(CALIBRATION[:2], CALIBRATION, None, "first")
 
 
 def test_the_same_values_pass_and_a_thousandth_is_drift_where_the_platform_is_known() -> None:
-    assert guard.check(CALIBRATION[:2], EXPECTED) == ([], 2, True)
+    assert guard.check(CALIBRATION[:2], EXPECTED)[:3] == ([], 2, True)
     checked = guard.check([record(0, 0.2002), CALIBRATION[1]], EXPECTED)
     assert [(moved.cell, moved.metric) for moved in checked.moved] == [("default/trained/0/layers.2", "fvu@1")]
 
@@ -47,29 +48,47 @@ def test_elsewhere_the_spread_of_replicates_decides() -> None:
         [record(0, 0.2 + factor * spread.tolerance(), torch="3.0"), record(1, 0.21, torch="3.0")]
         for factor in (0.99, 1.01)
     )
-    assert guard.check(near, EXPECTED) == ([], 2, False)
+    assert guard.check(near, EXPECTED)[:3] == ([], 2, False)
     assert len(guard.check(far, EXPECTED).moved) == 1
 
 
-def elsewhere(*moved: float) -> GuardReport:
-    """Forty values on another platform, the first of them moved by so many of their tolerances."""
-    names = [f"m{number}@1" for number in range(40)]
-    values = dict.fromkeys(names, 0.2)
+def elsewhere(*moved: tuple[int, int, float]) -> GuardReport:
+    """Twenty-five metrics in four cells on another platform; of a metric in a cell, by how many of its tolerances it
+    moved.
+    """
+    names = [f"m{number}@1" for number in range(25)]
+    cells = {f"default/trained/{replicate}/layers.2": dict.fromkeys(names, 0.2) for replicate in range(4)}
     spread = {"trained": {name: guard.Spread(deviation=0.01, replicates=8) for name in names}}
-    expected = Expected(why="", platforms={"another": {"default/trained/0/layers.2": values}}, spread=spread)
-    one = record(0, 0.2)
-    away = dict(zip(names, moved, strict=False))
-    found = {name: MetricValue(value=0.2 + away.get(name, 0) * tolerance(0.01, 8)) for name in names}
-    return guard.check([one.model_copy(update={"metrics": found})], expected)
+    away = {(names[metric], cell): by * tolerance(0.01, 8) for metric, cell, by in moved}
+    found = [
+        record(cell, 0.2).model_copy(
+            update={"metrics": {name: MetricValue(value=0.2 + away.get((name, cell), 0)) for name in names}}
+        )
+        for cell in range(4)
+    ]
+    return guard.check(found, Expected(why="", platforms={"another": dict(cells)}, spread=spread))
 
 
 def test_elsewhere_one_value_in_twenty_may_lie_outside_and_none_beyond_what_holds_for_all() -> None:
-    """t(1 - .025/40, 7) is 5.20, that of one value 2.36."""
-    assert tolerance(0.01, 8, values=40) / tolerance(0.01, 8) == pytest.approx(5.202 / 2.365, rel=1e-3)
-    few, many, far = elsewhere(1.1, 1.1), elsewhere(1.1, 1.1, 1.1), elsewhere(2.3)
-    assert [len(one.moved) for one in (few, many, far)] == [2, 3, 1]
-    assert [one.drifted for one in (few, many, far)] == [False, True, True]
-    assert not elsewhere(2.1).drifted
+    """t(1 - .025/100, 7) is 6.08, that of one value 2.36."""
+    assert tolerance(0.01, 8, values=100) / tolerance(0.01, 8) == pytest.approx(RATIO, rel=1e-3)
+    few, many = (elsewhere(*((metric, 0, 1.1) for metric in range(number))) for number in (5, 6))
+    assert [len(one.moved) for one in (few, many)] == [5, 6]
+    assert [one.drifted for one in (few, many)] == [False, True]
+    assert not elsewhere((0, 0, 0.99 * RATIO)).drifted
+    assert elsewhere((0, 0, 1.01 * RATIO)).drifted
+
+
+def test_elsewhere_a_metric_that_moved_in_most_cells_is_drift() -> None:
+    """A fault moves a metric everywhere, by less than chance could move one value of hundreds."""
+    half, most = (elsewhere(*((0, cell, 1.1) for cell in range(number))) for number in (2, 3))
+    assert [one.drifted for one in (half, most)] == [False, True]
+
+
+def test_elsewhere_values_that_cannot_move_are_not_counted() -> None:
+    """Undefined on one side, or without a spread: they do not make room for others."""
+    found = guard.check([record(0, None, torch="3.0"), record(1, 0.21, torch="3.0")], EXPECTED)
+    assert (found.compared, found.could_move) == (2, {"fvu@1": 1})
 
 
 def test_on_a_known_platform_a_single_value_is_drift() -> None:
@@ -95,7 +114,7 @@ def test_regenerating_keeps_other_platforms_and_needs_eight_replicates() -> None
     elsewhere = [record(replicate, 0.3, torch="3.0") for replicate in range(8)]
     again = guard.regenerated(elsewhere[:2], elsewhere, EXPECTED, "a new torch")
     assert len(again.platforms) == 2
-    assert guard.check(CALIBRATION[:2], again) == ([], 2, True)
+    assert guard.check(CALIBRATION[:2], again)[:3] == ([], 2, True)
     with pytest.raises(BadInput, match="7 calibration replicates"):
         guard.regenerated(CALIBRATION[:2], CALIBRATION[:7], None, "too few")
 

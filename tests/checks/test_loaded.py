@@ -59,9 +59,12 @@ def components(folder: Path, x: Tensor, number: int = 16) -> None:
     (folder / "cfg.json").write_text(json.dumps({"d_in": x.shape[1]}))
 
 
-def asked(home: Path, pretrained: Mapping[str, Mapping[str, str]], store: Store, fault: float = 0) -> list[Finding]:
+def asked(
+    home: Path, pretrained: Mapping[str, Mapping[str, str]], store: Store, fault: float = 0, revision: str = "main"
+) -> list[Finding]:
     (home / "method.py").write_text(SOURCE.replace("FAULT", str(fault)))
     said = {"track": "features", "entry": "Elsewhere", "summary": "loaded", "pretrained": pretrained}
+    said |= {"revision": revision}
     (home / "method.toml").write_text(tomli_w.dumps(said))
     store.check()
     return list(conformance.check(methods.load(str(home)), store, Silent()))
@@ -73,7 +76,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Store]:
     folder = tmp_path_factory.mktemp("loaded")
     store = Store(folder / "runs")
     store.check()
-    streams = fits.activations_of(store, Silent(), SEED0)
+    streams = fits.activations_of(store, Silent(), SEED0, "main")
     assert streams is not None
     for place in ("layers.1", "layers.2"):
         components(folder / "elsewhere" / "weights" / place.replace(".", "-"), streams[place])
@@ -104,19 +107,19 @@ def test_what_answers_otherwise_than_its_library_is_refused(home: tuple[Path, St
 
 
 def test_of_a_network_that_is_not_built_in_its_own_hookpoint_is_no_question(
-    home: tuple[Path, Store], subjects: Path, tmp_path: Path
+    home: tuple[Path, Store], subjects: Path
 ) -> None:
     """The built-in text is not what such a network was trained on."""
-    network = tmp_path / "network"
-    network.mkdir()
-    (network / "main").symlink_to(subjects / "seed0" / REVISION)
-    (network / "step0").symlink_to(subjects / "seed0" / "step0")
-    streams = fits.activations_of(home[1], Silent(), str(network))
+    network = subjects / "seed0"
+    streams = fits.activations_of(home[1], Silent(), str(network), REVISION)
     assert streams is not None
     components(home[0] / "weights" / "tiny", streams["layers.0"])
-    (found,) = asked(home[0], {str(network): {"layers.1": "weights/tiny"}}, home[1])
+    (found,) = asked(home[0], {str(network): {"layers.1": "weights/tiny"}}, home[1], revision=REVISION)
     assert not found.refused
-    assert "FVU" in found.said
+    assert "(layers.0 0." in found.said
+    (found,) = asked(home[0], {str(network): {"layers.1": "weights/tiny"}}, home[1])
+    assert found.refused
+    assert "unknown revision" in found.said
 
 
 def test_of_a_network_that_is_not_here_only_the_metadata_are_asked(

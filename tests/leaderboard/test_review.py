@@ -297,3 +297,17 @@ def test_what_is_not_committed_is_not_reviewed(branch: Path) -> None:
             review.review(branch, "mine~1")
     finally:
         (branch / "submissions" / "mine" / "more.py").unlink()
+
+
+def test_what_was_trained_elsewhere_has_no_settings_but_its_own_table(tmp_path: Path) -> None:
+    """Without that a method that says it is never fitted could publish fits with no settings."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "method.py").write_text("class Elsewhere:\n    pass\n")
+    (folder / "method.toml").write_text(
+        'track = "features"\nentry = "Elsewhere"\nsummary = "loaded"\n'
+        '[pretrained."built-in:pythia-mini/seed0"]\n"layers.2" = "weights"\n'
+    )
+    (settings,) = review.settings_of(methods.load(str(folder)), "mini")
+    assert set(settings) == {"pretrained", "revision"}
+    assert methods.load("pca").manifest.settings in review.settings_of(methods.load("pca"), "layers")

@@ -12,7 +12,9 @@ import pytest
 import tomli_w
 import torch
 from huggingface_hub import constants
-from safetensors.torch import save_file
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.utils import filter_repo_objects
+from safetensors.torch import load_file, save_file
 
 from benchmark.errors import BadInput
 from benchmark.records import Record
@@ -20,14 +22,15 @@ from benchmark.run import pipeline, plan, pretrained
 from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
+from benchmark.spec.cell import cells
 from benchmark.spec.method import Method
 from benchmark.spec.suite import Suite
 from benchmark.store import Store
 from leaderboard import compare, headline, pages, publication, results, screen
 from leaderboard.contenders import KnownFloors
 from leaderboard.contents import Heading
-from leaderboard.rows import ResultRow, of_records
-from tests.conftest import Silent, tiny_settings
+from leaderboard.rows import ResultRow, of_records, wanted
+from tests.conftest import REVISION, Silent, tiny_settings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SOURCE = """
@@ -46,7 +49,8 @@ class Elsewhere:
 def written(folder: Path, pretrained: Mapping[str, Mapping[str, str]], source: str = SOURCE, **said: object) -> Path:
     """A method that loads the reference's own format."""
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = {"track": "features", "entry": "Elsewhere", "summary": "loaded", "uses": ["topk_sae"]} | said
+    manifest: dict[str, object] = {"track": "features", "entry": "Elsewhere", "summary": "loaded", "uses": ["topk_sae"]}
+    manifest |= {"revision": REVISION, **said}
     (folder / "method.py").write_text(source)
     (folder / "method.toml").write_text(tomli_w.dumps(manifest | {"pretrained": pretrained}))
     return folder
@@ -66,7 +70,7 @@ def row_of(runs: Path, method: str) -> ResultRow:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, subjects: Path) -> dict[str, Any]:
-    """The reference, fitted here, and the same weights as a method that loads them on three of the trained cells."""
+    """The reference, fitted here, and the same weights as a method that loads them at one of two hookpoints."""
     home = tmp_path_factory.mktemp("pretrained")
     settings = tiny_settings(subjects) | {"variants": ["trained", "step0"]}
     suite, runs = Suite.model_validate(settings), home / "runs"
@@ -74,18 +78,17 @@ def done(tmp_path_factory: pytest.TempPathFactory, subjects: Path) -> dict[str, 
     sources: dict[str, dict[str, str]] = {}
     for record in fitted:
         where = record.where
-        if where.variant == "trained" and (where.replicate, where.place) != (1, "layers.0"):
+        if where.variant == "trained" and where.place == "layers.1":
             weights = f"weights/{where.source}/{where.place}"
             shutil.copytree(Store(runs).featurizer(record.fit_id), home / "elsewhere" / weights)
             sources.setdefault(str(subjects / where.source), {})[where.place] = weights
-    folder = written(home / "elsewhere", sources, recipe="topk_sae")
+    folder = written(home / "elsewhere", sources, recipe="topk_sae", revision=REVISION)
     loaded = run(suite, runs, methods.load(str(folder)))
     return {"suite": suite, "runs": runs, "folder": folder, "loaded": loaded, "fitted": fitted}
 
 
 def test_it_is_scored_where_it_has_fits_and_nowhere_else(done: dict[str, Any]) -> None:
     assert {(one.where.variant, one.where.replicate, one.where.place) for one in done["loaded"]} == {
-        ("trained", 0, "layers.0"),
         ("trained", 0, "layers.1"),
         ("trained", 1, "layers.1"),
     }
@@ -117,11 +120,12 @@ def test_it_says_that_it_has_no_null_and_claims_nothing(done: dict[str, Any]) ->
     apart = next(number for number, line in enumerate(lines) if "*trained elsewhere: no null*" in line)
     assert lines[apart + 1].startswith("| elsewhere |")
     assert "| no null |" in lines[apart + 1]
-    assert "none is asked" in lines[apart + 1]
+    assert "none is asked; 2 of 4 cells on trained" in lines[apart + 1]
+    assert entry.scores["trained"].replicates == 2
 
 
 def test_it_is_compared_with_the_fits_of_its_recipe(done: dict[str, Any]) -> None:
-    """On the cells that both have: the mean of the recipe's own would be over four of them."""
+    """On the cells that both have: the mean of the recipe's own is over four of them."""
     rows = [row_of(done["runs"], name) for name in ("topk_sae", "elsewhere")]
     found = compare.compare(rows, "tiny", "elsewhere", "topk_sae")
     assert found.of_scores
@@ -157,7 +161,7 @@ def test_a_published_row_has_the_cells_that_it_names(done: dict[str, Any], tmp_p
     publication.publish(store, tmp_path, "elsewhere", None, lambda *_: None, lambda *_: {})
     (row,) = results.rows(tmp_path)
     assert row.pretrained
-    assert len(row.scores) == 3
+    assert len(row.scores) == 2
     folder = results.folder_of(tmp_path, row.info)
     for name in (results.SCORES, results.CELLS):
         lines = (folder / name).read_text().splitlines()
@@ -215,13 +219,13 @@ OFFENCES: dict[str, tuple[Callable[[Path], None], str]] = {
     "another network": (changed(metadata={"model_name": "pythia-70m"}), "trained on pythia-70m, and method"),
     "another hook": (
         changed(metadata={"hook_name": "blocks.3.hook_resid_post"}),
-        r"trained on blocks.3.hook_resid_post \(layers.3\) and method.toml has it at layers.0",
+        r"trained on blocks.3.hook_resid_post \(layers.3\) and method.toml has it at layers.1",
     ),
     "no residual stream": (changed(hook_point="blocks.0.hook_mlp_out"), r"\(no residual stream after a block"),
     "another module": (named_otherwise, r"trained on layers.0.mlp \(no residual"),
     "a transcoder": (changed(transcode=True), "is a transcoder"),
     "centred": (changed(model_from_pretrained_kwargs={"center_writing_weights": True}), "centred activations"),
-    "no JSON": (written_into("weights/seed0/layers.0/cfg.json", "[1]"), "no metadata that can be"),
+    "no JSON": (written_into("weights/seed0/layers.1/cfg.json", "[1]"), "no metadata that can be"),
     "no load": (written_into("method.py", NO_LOAD), r"Elsewhere has no load\(folder\)"),
 }  # fmt: skip
 
@@ -324,3 +328,154 @@ def test_only_weights_and_metadata_are_copied(tmp_path: Path) -> None:
         (source / name).write_text("{}")
     pretrained.copy(source, folder)
     assert sorted(file.name for file in folder.iterdir()) == ["cfg.json", "sae.safetensors"]
+
+
+def test_networks_that_are_shown_by_one_name_are_refused(done: dict[str, Any], tmp_path: Path) -> None:
+    """Records show the last part of a local path: one would be scored with the weights of the other."""
+    with pytest.raises(BadInput, match="are shown by one name, net"):
+        methods.load(str(written(tmp_path / "two", {"/a/net": {"layers.1": "w"}, "/b/net": {"layers.1": "w"}})))
+    elsewhere = {f"/elsewhere/seed{seed}": {"layers.1": f"weights/seed{seed}/layers.1"} for seed in range(2)}
+    folder = tmp_path / "copied"
+    shutil.copytree(done["folder"], folder)
+    assert "asks for none of its fits" in refused(done["suite"], tmp_path / "runs", written(folder, elsewhere))
+    twice = {0: "/a/net", 1: "/b/net"}
+    subject = done["suite"].subject.model_copy(update={"replicates": twice})
+    method = methods.load(str(done["folder"]))
+    said = pretrained.refused(done["suite"].model_copy(update={"subject": subject}), method, [])
+    assert "are shown by one name, net" in str(said)
+
+
+def test_other_hookpoints_of_another_network_are_refused(done: dict[str, Any], tmp_path: Path) -> None:
+    """A mean over networks would silently be over those that have all of them."""
+    shutil.copytree(done["folder"], tmp_path / "uneven")
+    networks = dict(zip(done["suite"].subject.replicates.values(), ("layers.0", "layers.1"), strict=True))
+    uneven = {network: {place: "weights/seed0/layers.1"} for network, place in networks.items()}
+    said = refused(done["suite"], tmp_path / "runs", written(tmp_path / "uneven", uneven))
+    assert "it has layers.0 of seed0 and layers.1 of seed1: means over networks need the same hookpoints" in said
+
+
+def test_another_revision_of_the_networks_is_refused(done: dict[str, Any], tmp_path: Path) -> None:
+    network = done["suite"].subject.replicates[0]
+    folder = written(tmp_path / "early", {network: {"layers.1": "weights"}}, revision="step100")
+    assert "its fits are of revision step100 of the networks" in refused(done["suite"], tmp_path / "runs", folder)
+
+
+def test_weights_are_scored_under_one_method_seed(done: dict[str, Any]) -> None:
+    """The same weights three times are no three fits."""
+    suite = done["suite"].model_copy(update={"method_seeds": [2, 0, 1]})
+    method = methods.load(str(done["folder"]))
+    made = cells(suite, method, methods.rows(method, suite), suite.hookpoints)
+    assert [(cell.group.replicate, cell.method_seed) for cell in made] == [(0, 0), (1, 0)]
+    content = done["loaded"][0].suite | {"method_seeds": [0, 1, 2]}
+    assert {cell.method_seed for cell in wanted(content, done["loaded"][0].settings)} == {0}
+
+
+def test_what_cannot_be_loaded_is_not_kept(done: dict[str, Any], tmp_path: Path) -> None:
+    """A folder that is mended is loaded by the next run: nothing of the first one stands in the way."""
+    shutil.copytree(done["folder"], tmp_path / "mended")
+    state = tmp_path / "mended" / "weights" / "seed1" / "layers.1" / "sae.json"
+    text = state.read_text()
+    state.unlink()
+    assert "No such file" in refused(done["suite"], tmp_path / "runs", tmp_path / "mended")
+    store = Store(tmp_path / "runs")
+    assert len(list((store.root / "pretrained").iterdir())) == 1
+    assert not list((store.root / "exchange").iterdir())
+    state.write_text(text)
+    assert len(run(done["suite"], tmp_path / "runs", methods.load(str(tmp_path / "mended")))) == 2
+
+
+def test_weights_take_no_room_of_what_is_fitted_here(done: dict[str, Any], tmp_path: Path) -> None:
+    suite = done["suite"].model_copy(update={"keep_gib": 1e-9})
+    run(suite, tmp_path / "runs", methods.load(str(done["folder"])))
+    assert Store(tmp_path / "runs").kept_bytes() < 2**20
+    assert len(list((tmp_path / "runs" / "pretrained").iterdir())) == 2
+
+
+def test_a_width_that_nothing_names_is_found_before_any_compute(done: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(done["folder"], tmp_path / "narrow")
+    for weights in (tmp_path / "narrow").rglob("*.safetensors"):
+        narrow = {name: value[..., :16] for name, value in load_file(weights).items()}
+        save_file({name: value.contiguous() for name, value in narrow.items()}, weights)
+    assert "method narrow: " in refused(done["suite"], tmp_path / "runs", tmp_path / "narrow")
+    assert not (tmp_path / "runs" / "blocks").exists()
+
+
+def test_a_link_out_of_the_folder_is_refused(done: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(done["folder"], tmp_path / "linked")
+    (tmp_path / "secret.txt").write_text("mine")
+    (tmp_path / "linked/weights/seed0/layers.1/leak.json").symlink_to(tmp_path / "secret.txt")
+    assert "leak.json is a link out of the method's folder" in refused(
+        done["suite"], tmp_path / "runs", tmp_path / "linked"
+    )
+
+
+def test_files_that_no_hash_is_of_are_not_loaded(tmp_path: Path) -> None:
+    for name in ("a.safetensors", "expected.json", "state.json"):
+        (tmp_path / name).write_text("{}")
+    assert [file.name for file in pretrained.read_of(tmp_path)] == ["a.safetensors", "state.json"]
+
+
+def test_a_finished_run_asks_for_no_weights(done: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(done["folder"], tmp_path / "gone")
+    run(done["suite"], tmp_path / "runs", methods.load(str(tmp_path / "gone")))
+    method = methods.load(str(tmp_path / "gone"))
+    shutil.rmtree(tmp_path / "gone" / "weights")
+    one = MethodRun(method, methods.rows(method, done["suite"]))
+    outcome = pipeline.run(done["suite"], [one], Store(tmp_path / "runs"), "none", Silent())
+    assert (outcome.computed, outcome.cached) == (0, 2)
+
+
+def test_in_a_process_of_its_own_and_from_a_relative_folder(
+    done: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    method = methods.load(str(done["folder"]))
+    one = MethodRun(method, methods.rows(method, done["suite"]))
+    assert not pipeline.run(done["suite"], [one], Store(Path("runs")), "process", Silent()).failed
+    values = [record.metrics["fvu@1"] for record in Store(Path("runs")).records("tiny", "elsewhere")]
+    assert values == [record.metrics["fvu@1"] for record in done["loaded"]]
+
+
+@pytest.mark.parametrize(
+    ("said", "is_one"),
+    [
+        ({"architecture": "transcoder"}, True),
+        ({"metadata": {"hook_name": "blocks.1.hook_resid_pre", "hook_name_out": "blocks.1.hook_resid_post"}}, True),
+        ({"d_out": 64}, True),
+        ({"d_out": None, "metadata": {"hook_name": "layers.1", "hook_name_out": None}}, False),
+    ],
+)
+def test_transcoders_are_told_by_their_metadata(said: dict[str, Any], is_one: bool, tmp_path: Path) -> None:
+    (tmp_path / "cfg.json").write_text(json.dumps({"d_in": 32} | said))
+    assert pretrained.told(tmp_path).transcoder is is_one
+
+
+@pytest.mark.parametrize(
+    ("folder", "wanted"), [("", {"cfg.json", "sae.safetensors"}), ("k4/a", {"k4/a/cfg.json", "k4/a/sae.safetensors"})]
+)
+def test_of_a_repository_one_folder_is_downloaded(folder: str, wanted: set[str]) -> None:
+    """Others may hold hundreds of sets of weights, and files that nobody loads."""
+    homes = ("", "k4/", "k4/a/", "k4/a/b/", "k4/ab/")
+    files = [home + name for home in homes for name in ("cfg.json", "sae.safetensors", "optimizer.pt")]
+    assert set(filter_repo_objects(files, **pretrained.patterns(folder))) == wanted
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RepositoryNotFoundError, "there is no such repository on the hub"),
+        (RevisionNotFoundError, "the repository has no such commit"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_said(
+    error: type[HfHubHTTPError], said: str, done: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind: Any = error  # made without the hub's answer, which it would ask for
+
+    def missing(*_: object, **__: object) -> str:
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr(pretrained, "snapshot_download", missing)
+    network = done["suite"].subject.replicates[0]
+    folder = written(tmp_path / "hub", {network: {"layers.1": f"hub:some/saes@{COMMIT}/layers.1"}})
+    assert said in refused(done["suite"], tmp_path / "runs", folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmark import registry
@@ -84,6 +85,15 @@ class FeaturesTrack:
         if scope == "pair" and "layers.0" in suite.hookpoints:
             return f"suite {suite.name} asks at layers.0, and a method of pairs reads the block below: there is none"
         return None
+
+    @classmethod
+    def try_out(cls, worker: Worker, folder: Path, d_model: int) -> None:
+        """A featurizer encodes some activations, and decodes them if it can."""
+        job = Job("", {"d_model": d_model}, 0, {})
+        ((featurizer,), _) = remote.load(worker, [folder], [job])
+        codes = featurizer.encode(torch.ones(1, d_model))
+        if featurizer.decodes:
+            featurizer.decode(codes)
 
     @classmethod
     def families(cls, suite: Suite) -> dict[str, str]:
