@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,8 +29,7 @@ MARKER = ".nullgap"
 """Says that a folder is ours to write into; nothing is written into a folder with other things and without it."""
 TEMPORARY = ("", "records/*/*", "featurizers", "pretrained", "arrays", "blocks")
 """Folders of a store that hold files and folders which are not finished yet: `.<name>.tmp`."""
-DRAWN, SPOOLED = ("spool", "exchange"), re.compile("[0-9a-f]{32}")
-"""Folders that hold folders of drawn names, which are of a run alone."""
+SPOOLED = re.compile("[0-9a-f]{32}")
 SELECTION = "selection.json"
 LEAN: dict[str, Any] = {"use_dictionary": False, "write_statistics": False}
 TABLES = ("concepts", "contexts", "roc")
@@ -166,12 +164,6 @@ class Store:
         """Where a featurizer is put that was trained elsewhere: it takes no room of what is fitted here."""
         return self.root / "pretrained" / fit_id
 
-    def exchange(self) -> Path:
-        """An empty folder of a drawn name, for what a worker, which runs elsewhere, is given or writes."""
-        folder = self.root.resolve() / "exchange" / uuid.uuid4().hex
-        folder.mkdir(parents=True)
-        return folder
-
     def kept_bytes(self) -> int:
         """What is fitted here and arrays take."""
         total = 0
@@ -228,7 +220,7 @@ class Store:
 
     def _clear_abandoned(self) -> None:
         """Remove what a killed run left half-written: names that only this store gives, and nothing behind a link."""
-        spooled = (path for name in DRAWN for path in (self.root / name).glob("*") if SPOOLED.fullmatch(path.name))
+        spooled = (path for path in (self.root / "spool").glob("*") if SPOOLED.fullmatch(path.name))
         written = (path for folder in TEMPORARY for path in self.root.glob(f"{folder}/.*.tmp".lstrip("/")))
         for path in (*spooled, *written):
             if path.is_dir() and not path.is_symlink():

@@ -61,7 +61,6 @@ def test_only_our_own_temporary_names_are_removed(tmp_path: Path) -> None:
         "records/s/m/.a.json.tmp",
         "featurizers/.ab.tmp/sae.safetensors",
         f"spool/{'0' * 32}/1/0.bin",
-        f"exchange/{'0' * 32}/0/sae.json",
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("half")
@@ -76,12 +75,7 @@ def test_only_our_own_temporary_names_are_removed(tmp_path: Path) -> None:
     with Store(root).locked():
         pass
     assert {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} >= set(kept)
-    assert (
-        not list(root.rglob(".a.json.tmp"))
-        + list(root.glob("featurizers/.*"))
-        + list(root.glob("spool/[01]*"))
-        + list(root.glob("exchange/*"))
-    )
+    assert not list(root.rglob(".a.json.tmp")) + list(root.glob("featurizers/.*")) + list(root.glob("spool/[01]*"))
     assert (outside / "thesis.txt").read_text() == "mine"
 
 

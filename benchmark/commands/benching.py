@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from pathlib import Path
 from typing import Annotated
 
+import psutil
+import torch
 import typer
 from rich.table import Table
 
@@ -23,6 +27,7 @@ from benchmark.commands.shared import (
     console,
 )
 from benchmark.errors import BadInput, unknown
+from benchmark.execution import jailed
 from benchmark.metrics import family
 from benchmark.reporting import duration, plain, reporter
 from benchmark.run import pipeline, plan
@@ -39,7 +44,9 @@ def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
     suite: SuiteName = "mini",
     preset: Preset = None,
     runs: Runs = Path("runs"),
-    isolation: Annotated[str, typer.Option(help="process, or none to debug a method in this process.")] = "process",
+    isolation: Annotated[
+        str, typer.Option(help="process; jail, without network and sight; or none, to debug in this process.")
+    ] = "process",
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Groups of cells side by side.", show_default="one per core on a CPU, else 1"),
@@ -128,6 +135,22 @@ def check_method(method: MethodNames, runs: Runs = Path("runs")) -> None:
             console.print(f"{refused} refused: mend these before `make bench`", style="red")
             raise typer.Exit(1)
         console.print("nothing refused: `make bench` comes next")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine offers: processor, memory, accelerator, and whether methods can be run in jail."""
+    with clean_errors():
+        memory = psutil.virtual_memory().total / 2**30
+        console.print(
+            f"{os.cpu_count()} cores, {memory:.0f} GiB memory, Python {platform.python_version()}", highlight=False
+        )
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device"
+        console.print(f"torch {torch.__version__}, {device}", highlight=False)
+        tried = jailed.trial()
+        console.print("jail: holds" if tried.holds else jailed.sentence(tried), highlight=False, soft_wrap=True)
+        if not tried.holds:
+            raise typer.Exit(1)
 
 
 @app.command("list")

@@ -27,6 +27,10 @@ class Worker(Protocol):
         """Ask and wait; raises `MethodError` when the method fails or its process is gone."""
         ...
 
+    def exchange(self) -> Path:
+        """An empty folder of a drawn name that worker and harness both reach; it goes with the worker."""
+        ...
+
     def close(self) -> None:
         """End the worker."""
         ...
@@ -37,8 +41,17 @@ class Executor(Protocol):
 
     isolation: str
 
-    def start(self, chunks: Chunks, log: Path, limits: Limits, environment: Environment | None = None) -> Worker:
-        """A fresh worker, in an environment of its own or in the harness's; what the method prints goes to `log`."""
+    def start(
+        self,
+        chunks: Chunks,
+        log: Path,
+        limits: Limits,
+        environment: Environment | None = None,
+        method: Path | None = None,
+    ) -> Worker:
+        """A fresh worker, in an environment of its own or in the harness's; what the method prints goes to `log`. In
+        jail it reads the folder `method`.
+        """
         ...
 
     def close(self) -> None:

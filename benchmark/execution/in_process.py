@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ class InProcessWorker:
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
         self._session = Session(self._fetch)
+        self._room = tempfile.TemporaryDirectory(prefix="nullgap-room-")
         self._own: Exception | None = None
 
     def _fetch(self, stream: str, number: int) -> int:
@@ -48,8 +50,11 @@ class InProcessWorker:
                 raise
             raise MethodError(f"{type(error).__name__}: {error}") from error
 
+    def exchange(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self._room.name))
+
     def close(self) -> None:
-        pass
+        self._room.cleanup()
 
 
 class InProcess:
@@ -58,7 +63,12 @@ class InProcess:
     isolation = "none"
 
     def start(
-        self, chunks: Chunks, log: Path, limits: Limits, environment: Environment | None = None
+        self,
+        chunks: Chunks,
+        log: Path,
+        limits: Limits,
+        environment: Environment | None = None,
+        method: Path | None = None,
     ) -> InProcessWorker:
         """A session of its own; what runs in this process has its limits, its environment, and no others."""
         assert environment is None, "this process has an environment already"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,10 +39,19 @@ PASSED_ON = (
 class ForkedWorker:
     """The harness's end of one worker process."""
 
-    def __init__(
-        self, server: ForkServer, channel: socket.socket, pid: int, chunks: Chunks, log: Path, limits: Limits
+    def __init__(  # noqa: PLR0917
+        self,
+        server: ForkServer,
+        channel: socket.socket,
+        pid: int,
+        chunks: Chunks,
+        log: Path,
+        limits: Limits,
+        room: Path,
+        *,
+        waits: bool,
     ) -> None:
-        self._server, self._channel, self.pid = server, channel, pid
+        self._server, self._channel, self.pid, self._room, self._waits = server, channel, pid, room, waits
         channel.settimeout(LIVENESS_SECONDS)
         self._process = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
         self._chunks, self._log, self._limits = chunks, log, limits
@@ -64,6 +74,10 @@ class ForkedWorker:
                 raise MethodError(f"{reply.get('type')}: {reply.get('message')} ({reply.get('where')})")
             else:
                 return reply, found
+
+    def listen(self) -> dict[str, Any]:
+        """What the worker says by itself."""
+        return self._receive({"op": "listen"})[0]
 
     def _send(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
         try:
@@ -88,9 +102,13 @@ class ForkedWorker:
         except frames.Closed as error:
             raise MethodError(f"{self._fate(header)} ({error})") from error
 
+    def exchange(self) -> Path:
+        return Path(tempfile.mkdtemp(dir=self._room))
+
     def close(self) -> None:
         self._channel.close()
         self._server.wait(self.pid)
+        shutil.rmtree(self._room, ignore_errors=True)
         if self._process is not None:
             os.close(self._process)
             self._process = None
@@ -113,7 +131,7 @@ class ForkedWorker:
         name = "fit_seconds" if self._op == "fit" else "answer_seconds"
         if time.monotonic() - self._asked > getattr(limits, name):
             return f"{self._op} took more than the suite's limits.{name}, {getattr(limits, name)}"
-        if _resident(self.pid) > limits.memory_gib * 2**30:
+        if _resident(self.pid, waits=self._waits) > limits.memory_gib * 2**30:
             return f"{self._op} took more memory than the suite's limits.memory_gib, {limits.memory_gib:g}"
         printed = self._log.stat().st_size - self._printed_before if self._log.is_file() else 0
         if printed > limits.output_mib * 2**20:
@@ -135,12 +153,23 @@ class ForkServers:
     def __init__(self) -> None:
         self._servers: dict[str | None, ForkServer] = {None: ForkServer()}
 
-    def start(self, chunks: Chunks, log: Path, limits: Limits, environment: Environment | None = None) -> ForkedWorker:
+    def start(
+        self,
+        chunks: Chunks,
+        log: Path,
+        limits: Limits,
+        environment: Environment | None = None,
+        method: Path | None = None,
+    ) -> ForkedWorker:
         """A fresh worker of the environment's server."""
         name = environment.python if environment else None
         if name not in self._servers:
             self._servers[name] = ForkServer(environment)
-        return self._servers[name].start(chunks, log, limits)
+        return self._servers[name].start(chunks, log, limits, self._request(environment, method))
+
+    def _request(self, environment: Environment | None, method: Path | None) -> dict[str, Any]:
+        """What the server is told of a worker beside its limits."""
+        return {}
 
     def close(self) -> None:
         for server in self._servers.values():
@@ -178,23 +207,30 @@ class ForkServer:
                 | dict.fromkeys(("HOME", "TMPDIR"), self._home.name),
             )
 
-    def start(self, chunks: Chunks, log: Path, limits: Limits) -> ForkedWorker:
-        """A fresh worker; a server that is gone costs the worker it had, and not the next one."""
+    def start(
+        self, chunks: Chunks, log: Path, limits: Limits, request: Mapping[str, Any] | None = None
+    ) -> ForkedWorker:
+        """A fresh worker; a server that is gone costs the worker it had, and not the next one. A worker in jail may
+        change its room, and nothing else.
+        """
         if self._process.poll() is not None:
             self._control.close()
             self._launch()
         log.parent.mkdir(parents=True, exist_ok=True)
         ours, theirs = socket.socketpair()
         printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        room = tempfile.mkdtemp(dir=self._home.name)
+        asked = {"op": "fork", "file_bytes": int(limits.disk_gib * 2**30), "room": room, **(request or {})}
+        if "walls" in asked:
+            asked["walls"] = asked["walls"] | {"write": [*asked["walls"]["write"], room]}
         try:
             with theirs:
-                request = json.dumps({"op": "fork", "file_bytes": int(limits.disk_gib * 2**30)}).encode()
-                socket.send_fds(self._control, [request], [theirs.fileno(), printed])
+                socket.send_fds(self._control, [json.dumps(asked).encode()], [theirs.fileno(), printed])
                 pid = int(self._answer()["pid"])
         finally:
             os.close(printed)
         self._ended.pop(pid, None)
-        return ForkedWorker(self, ours, pid, chunks, log, limits)
+        return ForkedWorker(self, ours, pid, chunks, log, limits, Path(room), waits="walls" in asked)
 
     def wait(self, pid: int) -> int | None:
         """How a worker ended, negative for a signal; None when the server is gone."""
@@ -218,12 +254,15 @@ class ForkServer:
         return dict(json.loads(text))
 
 
-def _resident(pid: int) -> int:
-    """Resident bytes of a process and of what it started; RLIMIT_AS would count what CUDA maps and never touches."""
-    total = 0
+def _resident(pid: int, *, waits: bool) -> int:
+    """Resident bytes of a process and of what it started; RLIMIT_AS would count what CUDA maps and never touches. Where
+    it only waits for them, what it holds itself is what they share, and is counted once.
+    """
+    sizes = []
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             with suppress(psutil.Error):
-                total += one.memory_info().rss
-    return total
+                sizes.append(one.memory_info().rss)
+    shared = sizes[0] if waits and sizes else 0
+    return shared + sum(max(0, size - shared) for size in sizes)

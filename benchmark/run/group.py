@@ -189,7 +189,7 @@ def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planne
     worker = _open(context, shared, run)
     try:
         if all(folder.is_dir() for folder in folders):
-            with handed_over(folders, context.store.exchange()) as copies:
+            with handed_over(folders, worker.exchange()) as copies:
                 answerers = shared.track.load(worker, shared.trusted, copies, requests, scope)[:own]
             known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
             return Fitted(worker, answerers, known | {"load_seconds": (time.monotonic() - started) / own})
@@ -198,7 +198,7 @@ def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planne
         cost = {"fit_seconds": seconds, "fitted_together": own, "worker_peak_bytes": float(figures["peak_bytes"])}
         if figures.get("persistent"):
             for folder, answerer, file in zip(folders[:own], answerers, costs, strict=True):
-                if _keep(context, folder, answerer):
+                if _keep(context, folder, worker, answerer):
                     write_text(file, json.dumps(cost) + "\n")
     except BaseException:
         worker.close()
@@ -265,7 +265,8 @@ def _failed(context: Context, item: Planned, error: Exception) -> Record:
 def _open(context: Context, shared: SharedData, run: MethodRun) -> Worker:
     # A worker can read the name of what it prints to: drawn, it says nothing of the cell.
     log = context.store.root / "logs" / f"{uuid.uuid4().hex}.log"
-    worker = context.executor.start(shared.trusted.chunk, log, context.plan.suite.limits, run.environment)
+    limits = context.plan.suite.limits
+    worker = context.executor.start(shared.trusted.chunk, log, limits, run.environment, run.method.folder)
     worker.call(opening(run, context.plan.subject.device, context.plan.suite.threads))
     return worker
 
@@ -284,18 +285,19 @@ def opening(run: MethodRun, device: torch.device, threads: int) -> dict[str, Any
     }
 
 
-def _keep(context: Context, folder: Path, answerer: Answerer) -> bool:
+def _keep(context: Context, folder: Path, worker: Worker, answerer: Answerer) -> bool:
     """Store what was fitted as long as there is room for it; what is there already stays. The method writes into a
     folder of a drawn name, and weights and JSON alone leave it.
     """
     suite = context.plan.suite
     if folder.is_dir():
         return True
-    if context.store.kept_bytes() > suite.keep_gib * 2**30:
-        return False
-    exchange = context.store.exchange()
+    exchange = worker.exchange()
     try:
         answerer.save(exchange)
+        written = sum(file.lstat().st_size for file in exchange.rglob("*"))
+        if context.store.kept_bytes() + written > suite.keep_gib * 2**30:
+            return False
         take(exchange, folder, suite.limits.disk_gib * 2**30)
     finally:
         shutil.rmtree(exchange, ignore_errors=True)

@@ -24,6 +24,7 @@ from benchmark.execution import environments
 from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.environments import Environment
 from benchmark.execution.in_process import InProcess
+from benchmark.execution.jailed import Jailed
 from benchmark.execution.local import ForkServers
 from benchmark.models.mini import builtin
 from benchmark.records import Record
@@ -39,7 +40,7 @@ from benchmark.spec.suite import Suite
 from benchmark.store import Store
 from benchmark.tracks.contract import Track, track_class
 
-ISOLATION: dict[str, Callable[[], Executor]] = {"process": ForkServers, "none": InProcess}
+ISOLATION: dict[str, Callable[[], Executor]] = {"process": ForkServers, "jail": Jailed, "none": InProcess}
 
 
 class Outcome(NamedTuple):
@@ -254,7 +255,7 @@ def _check_settings(planned: Plan, one: MethodRun, executor: Executor, store: St
     """
     suite, subject = planned.suite, planned.subject
     log = store.root / "logs" / "check.log"
-    with closing(executor.start(_no_chunks, log, suite.limits, one.environment)) as worker:
+    with closing(executor.start(_no_chunks, log, suite.limits, one.environment, one.method.folder)) as worker:
         try:
             reply, _ = worker.call(opening(one, torch.device("cpu"), suite.threads))
             if is_pretrained(one.rows[0].settings):
@@ -275,7 +276,7 @@ def _put_in_place(planned: Plan, one: MethodRun, worker: Worker, store: Store) -
             continue
         pretrained.place(planned.suite, one.method, item.cell, folder)
         try:
-            with handed_over([folder], store.exchange()) as (copy,):
+            with handed_over([folder], worker.exchange()) as (copy,):
                 one.track.try_out(worker, copy, planned.subject.d_model)
         except BaseException:
             shutil.rmtree(folder)

@@ -1,30 +1,35 @@
 """Fork server: imports torch and touches no tensor, then forks one worker per request.
 
 `python -m benchmark.worker FD`: FD is a Unix socket. A request {"op": "fork", "file_bytes": n} carries the worker's own
-socket and the file that it prints to as descriptors; {"op": "wait", "pid": n} answers how a worker ended. When the
-harness goes away the socket closes and every worker is killed. A worker outlives neither side.
+socket and the file that it prints to as descriptors; with "walls" and a "room" the worker goes to jail, and with
+"attempts" it tries what must not work there; {"op": "wait", "pid": n} answers how a worker ended. When the harness goes
+away the socket closes and every worker is killed. A worker outlives neither side.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import json
 import os
 import resource
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy  # noqa: F401  imported before the fork, so that workers start with it
 import safetensors.torch  # noqa: F401
 import torch._dynamo  # noqa: F401  torch.optim imports it on first use, which costs a second in every worker
 
-from benchmark.worker import frames
+import benchmark.api  # noqa: F401
+from benchmark.worker import frames, jail
 from benchmark.worker.session import Session
 
 _PR_SET_PDEATHSIG = 1
@@ -32,6 +37,8 @@ _PR_SET_PDEATHSIG = 1
 
 def serve(control: socket.socket) -> None:
     """Answer the harness until it closes the control socket."""
+    # Found now, for in jail nobody looks around in the folder that they lie in.
+    importlib.util.find_spec("baselines")
     workers: set[int] = set()
     while True:
         text, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
@@ -42,7 +49,7 @@ def serve(control: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 control.close()
-                _work(socket.socket(fileno=descriptors[0]), descriptors[1], request["file_bytes"])
+                _work(socket.socket(fileno=descriptors[0]), descriptors[1], request)
             for descriptor in descriptors:
                 os.close(descriptor)
             workers.add(pid)
@@ -54,7 +61,7 @@ def serve(control: socket.socket) -> None:
         _kill_session(pid)
 
 
-def _work(channel: socket.socket, log: int, file_bytes: int) -> NoReturn:
+def _work(channel: socket.socket, log: int, request: Mapping[str, Any]) -> NoReturn:
     status = 1
     try:
         os.setsid()
@@ -62,8 +69,14 @@ def _work(channel: socket.socket, log: int, file_bytes: int) -> NoReturn:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-        _limit_files(file_bytes)
-        run(channel)
+        _limit_files(request["file_bytes"])
+        if walls := request.get("walls"):
+            _at_home(request["room"])
+            jail.enter(jail.Walls(*(tuple(walls[name]) for name in jail.Walls._fields)))
+        if tried := request.get("attempts"):
+            frames.send(channel, {"op": "done", "worked": jail.attempts(**tried)})
+        else:
+            run(channel)
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -71,6 +84,14 @@ def _work(channel: socket.socket, log: int, file_bytes: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _at_home(room: str) -> None:
+    """Temporary files and caches lie in the worker's own room: those of others are out of its sight."""
+    os.environ.pop("NUMBA_CACHE_DIR", None)
+    os.environ |= {"HOME": room, "TMPDIR": room}
+    tempfile.tempdir = None
+    os.chdir(room)
 
 
 def _limit_files(size: int) -> None:

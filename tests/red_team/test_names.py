@@ -109,4 +109,3 @@ def test_no_name_in_sight_follows_from_the_cell(tiny: dict[str, Any], tmp_path: 
     run(tiny, folder, tmp_path / "runs", metrics=["l0@1", "dense@1"])
     loaded = [seen for what, seen in reported(folder) if what == "load"]
     assert len(set(loaded)) == len(loaded) == 4
-    assert not list((tmp_path / "runs" / "exchange").iterdir())

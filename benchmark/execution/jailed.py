@@ -1,0 +1,116 @@
+"""Workers in jail (`benchmark.worker.jail`): what they may read and change, and a trial of the walls before they are
+relied on.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmark.errors import BadInput
+from benchmark.execution.contract import MethodError
+from benchmark.execution.environments import ROOT, SEEN, Environment
+from benchmark.execution.local import ForkServer, ForkServers
+from benchmark.spec.suite import Limits
+
+SYSTEM = (
+    "/usr", "/lib", "/lib64", "/bin", "/sbin", "/proc", "/sys/devices/system", "/sys/fs/cgroup", "/dev/urandom",
+    "/dev/random", "/dev/zero", "/etc/ld.so.cache", "/etc/localtime", "/etc/passwd", "/etc/group",
+    "/etc/nsswitch.conf", "/etc/mime.types",
+)  # fmt: skip
+"""What any process reads: programs, libraries, their configuration, its own /proc, and what the processor is."""
+DEVICES = ("/dev/null", "/dev/nvidia*", "/dev/nvidia-caps/*")
+
+
+class Tried(NamedTuple):
+    """What a jailed process managed of what must not work; why there is no jail, where there is none."""
+
+    worked: tuple[str, ...]
+    missing: str | None
+
+    @property
+    def holds(self) -> bool:
+        return not self.worked and self.missing is None
+
+
+class Jailed(ForkServers):
+    """Executor whose workers see no network, no other process, and no file but their own and what is needed to run.
+
+    Raises:
+        BadInput: the walls do not hold on this machine.
+    """
+
+    isolation = "jail"
+
+    def __init__(self) -> None:
+        super().__init__()
+        tried = trial()
+        if not tried.holds:
+            self.close()
+            raise BadInput(sentence(tried))
+
+    def _request(self, environment: Environment | None, method: Path | None) -> dict[str, Any]:
+        return {"walls": walls(environment, [method] if method else [])}
+
+
+def walls(environment: Environment | None, readable: Iterable[Path]) -> dict[str, list[str]]:
+    """What a worker may read, what it may change beside its room, and where it sees names, as its server is told."""
+    own = [] if environment is None else [Path(environment.python).parents[1], Path(environment.path)]
+    # Of the search path libraries alone: its first entry may be the folder that somebody happens to be in.
+    libraries = [place for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]
+    python = {Path(place) for place in (sys.prefix, sys.base_prefix, *libraries)}
+    ours = [ROOT / seen for seen in SEEN]
+    read = {str(path.resolve()) for path in (*own, *python, *ours, *readable) if path.exists()}
+    # Compiled kernels of the baselines are kept where their module lies, and compiled once for all.
+    kept = [str(path) for path in ROOT.glob("baselines/*/__pycache__") if not readable or _is_ours(readable)]
+    devices = [path for pattern in DEVICES for path in glob.glob(pattern)]
+    return {
+        "read": [*SYSTEM, *sorted(read)],
+        "write": [*kept, *devices],
+        "names": [str(ROOT / "benchmark")],
+    }
+
+
+def trial() -> Tried:
+    """Let a jailed process try what must not work."""
+    server = ForkServer()
+    with tempfile.TemporaryDirectory(prefix="nullgap-trial-") as folder, socket.create_server(("127.0.0.1", 0)) as host:
+        canary = Path(folder) / "canary"
+        canary.write_text("nobody's to read", encoding="utf-8")
+        told = {"canary": str(canary), "port": host.getsockname()[1], "harness": os.getpid()}
+        log = Path(folder) / "log"
+        try:
+            request = {"walls": walls(None, []), "attempts": told}
+            with closing(server.start(lambda stream, number: canary, log, Limits(), request)) as worker:
+                worked = _worked(worker.listen())
+        except MethodError:
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+            return Tried((), said[-1].partition(": ")[2] if said else "it ended without a word")
+        finally:
+            server.close()
+    return Tried(worked, None)
+
+
+def sentence(tried: Tried) -> str:
+    """Why there is no jail, and what to do."""
+    if tried.missing:
+        return (
+            f"no jail on this machine: {tried.missing}; it needs Linux with user namespaces "
+            "(sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu) and Landlock, or leave --isolation out"
+        )
+    return f"the jail does not hold on this machine: in it one could {', '.join(tried.worked)}"
+
+
+def _worked(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name, worked in answer["worked"].items() if worked)
+
+
+def _is_ours(readable: Iterable[Path]) -> bool:
+    return all(path.resolve().is_relative_to(ROOT / "baselines") for path in readable)

@@ -1,0 +1,292 @@
+"""Methods that try to get out: each works in a plain process, and none in jail."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import tomli_w
+
+from benchmark.errors import BadInput
+from benchmark.execution import jailed
+from benchmark.execution.contract import Executor, MethodError, Worker
+from benchmark.execution.jailed import Jailed, Tried
+from benchmark.execution.local import ForkServers
+from benchmark.run import pipeline
+from benchmark.run.plan import MethodRun
+from benchmark.spec import method as methods
+from benchmark.spec.suite import Limits, Suite
+from benchmark.store import Store
+from benchmark.tracks.features import remote
+from benchmark.tracks.features.remote import Job
+from benchmark.tracks.features.track import FeaturesTrack
+from tests.conftest import Silent
+
+BURGLAR = """
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmark.api import Latents
+
+HARNESS, TARGET, PORT = {harness}, Path({target!r}), {port}
+
+
+def environment():
+    assert Path(f"/proc/{{HARNESS}}/environ").read_bytes()
+
+
+def memory():
+    with open(f"/proc/{{HARNESS}}/maps") as file:
+        assert file.readline()
+
+
+def read():
+    assert (TARGET / "labels.json").read_text() == "secret"
+
+
+def look_around():
+    assert "labels.json" in os.listdir(TARGET)
+
+
+def write():
+    (TARGET / "forged.json").write_text("0.9")
+
+
+def overwrite_itself():
+    Path(__file__).with_name("method.py").open("a").close()
+
+
+def connect():
+    socket.create_connection(("127.0.0.1", PORT), timeout=2).close()
+
+
+def datagram():
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"activations", ("127.0.0.1", PORT))
+
+
+def call_home():
+    program = f"import socket; socket.create_connection(('127.0.0.1', {{PORT}}), 2)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def signal_the_harness():
+    os.kill(HARNESS, 0)
+
+
+def see_processes():
+    assert [name for name in os.listdir("/proc") if name.isdigit() and int(name) == HARNESS]
+
+
+def lead_astray():
+    room = Path(os.environ["TMPDIR"])
+    (room / "link").symlink_to(TARGET)
+    assert (room / "link").is_symlink()
+
+
+def trace():
+    libc = ctypes.CDLL(None, use_errno=True)
+    child = os.fork()
+    if not child:
+        time.sleep(30)
+        os._exit(0)
+    try:
+        assert libc.ptrace(16, child, 0, 0) == 0
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+class Burglar:
+    def __init__(self, *, deed=""):
+        self.deed = deed
+
+    def fit(self, activations, *, seed):
+        if self.deed == "leave something behind":
+            if not os.fork():
+                os.setsid()
+                if not os.fork():
+                    ctypes.CDLL(None).prctl(15, b"survivor")
+                    time.sleep(60)
+                os._exit(0)
+            os.wait()
+        elif self.deed == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.deed == "exit":
+            os._exit(3)
+        elif self.deed == "stop time":
+            time.sleep(60)
+        elif self.deed == "eat":
+            self.eaten = torch.ones(2 ** 28)
+            time.sleep(5)
+        elif self.deed:
+            globals()[self.deed.replace(" ", "_")]()
+        self.n_latents = 2 * activations.d_model
+        return self
+
+    def encode(self, x):
+        return Latents(torch.cat([x, -x], dim=1).clamp(min=0), torch.arange(2 * x.shape[1]).expand(len(x), -1))
+"""
+DEEDS = (
+    "environment", "memory", "read", "look around", "write", "overwrite itself", "connect", "datagram", "call home",
+    "signal the harness", "see processes", "trace", "lead astray",
+)  # fmt: skip
+MISSING = jailed.trial().missing
+needs_jail = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+
+
+@pytest.fixture(scope="module")
+def executors() -> Iterator[dict[str, Executor]]:
+    made: dict[str, Executor] = {"process": ForkServers()}
+    if MISSING is None:
+        made["jail"] = Jailed()
+    yield made
+    for one in made.values():
+        one.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Path]:
+    """A folder with what is nobody's to read, and a listener."""
+    (tmp_path / "house").mkdir()
+    (tmp_path / "house" / "labels.json").write_text("secret")
+    (tmp_path / "method").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        text = BURGLAR.format(harness=os.getpid(), target=str(tmp_path / "house"), port=host.getsockname()[1])
+        (tmp_path / "method" / "method.py").write_text(text)
+        yield tmp_path
+
+
+def start(executor: Executor, house: Path, **limits: float) -> Worker:
+    worker = executor.start(
+        lambda stream, number: house / "none", house / "log", Limits(**limits), None, house / "method"
+    )
+    opening = {"op": "open", "folder": str(house / "method"), "entry": "Burglar", "device": "cpu", "threads": 1}
+    worker.call(opening | {"session": FeaturesTrack.session})
+    return worker
+
+
+def fit(worker: Worker, deed: str) -> None:
+    stream = {"id": "s", "d_model": 4, "n_tokens": 8, "chunk_tokens": 8, "shuffle_tokens": 8, "seed": 1}
+    remote.fit(worker, [Job("layers.0", stream | {"dtype": "float32"}, 7, {"deed": deed})], "hookpoint")
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_what_works_in_a_plain_process(deed: str, executors: dict[str, Executor], house: Path) -> None:
+    """Without this the next test could be passed by a burglar who tries nothing."""
+    with closing(start(executors["process"], house)) as worker:
+        fit(worker, deed)
+
+
+@needs_jail
+@pytest.mark.parametrize("deed", DEEDS)
+def test_works_not_in_jail(deed: str, executors: dict[str, Executor], house: Path) -> None:
+    with (
+        closing(start(executors["jail"], house)) as worker,
+        pytest.raises(MethodError, match="Error"),
+    ):
+        fit(worker, deed)
+    assert sorted(path.name for path in (house / "house").iterdir()) == ["labels.json"]
+
+
+@needs_jail
+def test_the_same_burglar_at_rest_is_an_honest_method(executors: dict[str, Executor], house: Path) -> None:
+    with closing(start(executors["jail"], house)) as worker:
+        fit(worker, "")
+
+
+def survivors() -> list[psutil.Process]:
+    return [one for one in psutil.process_iter(["name"]) if one.info["name"] == "survivor"]
+
+
+@needs_jail
+def test_nothing_is_left_behind(executors: dict[str, Executor], house: Path) -> None:
+    with closing(start(executors["jail"], house)) as worker:
+        fit(worker, "leave something behind")
+        assert len(survivors()) == 1
+    deadline = time.monotonic() + 5
+    while survivors() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert survivors() == []
+
+
+@needs_jail
+@pytest.mark.parametrize(
+    ("deed", "limits", "said"),
+    [
+        ("die", {}, "was killed by SIGKILL"),
+        ("exit", {}, "ended with 3"),
+        ("stop time", {"fit_seconds": 2.0}, "limits.fit_seconds"),
+        ("eat", {"memory_gib": 0.9}, "limits.memory_gib"),
+    ],
+)
+def test_ends_and_limits_are_seen_from_outside(
+    deed: str, limits: dict[str, float], said: str, executors: dict[str, Executor], house: Path
+) -> None:
+    with closing(start(executors["jail"], house, **limits)) as worker, pytest.raises(MethodError, match=said):
+        fit(worker, deed)
+
+
+@needs_jail
+def test_numbers_are_those_of_a_plain_process(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """To the bit, for the reference with its compiled kernels; what is saved is loaded again."""
+    suite = Suite.model_validate(tiny | {"hookpoints": ["layers.1"], "variants": ["trained", "step0"]})
+    method = methods.load("topk_sae")
+    found = {}
+    for isolation in ("process", "jail"):
+        store = Store(tmp_path / isolation)
+        one = MethodRun(method, methods.rows(method, suite))
+        assert not pipeline.run(suite, [one], store, isolation, Silent()).failed
+        found[isolation] = {record.fit_id: record for record in store.records("tiny", "topk_sae")}
+    assert {one.isolation for one in found["jail"].values()} == {"jail"}
+    for name, record in found["process"].items():
+        assert found["jail"][name].metrics == record.metrics
+    wide = suite.model_copy(update={"metrics": (*suite.metrics, "dense@1")}) if suite.metrics else suite
+    assert pipeline.run(wide, [one], Store(tmp_path / "jail"), "jail", Silent()).failed == []
+
+
+def test_walls_that_do_not_hold_are_not_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for tried, said in (
+        (Tried(("open a socket", "write beside it"), None), "in it one could open a socket, write beside it"),
+        (
+            Tried((), "the system refuses namespaces"),
+            "no jail on this machine: the system refuses namespaces; it needs",
+        ),
+    ):
+        monkeypatch.setattr(jailed, "trial", lambda tried=tried: tried)
+        with pytest.raises(BadInput, match=said):
+            Jailed()
+
+
+def test_a_submission_is_run_in_jail(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    """Its folder is read from wherever it lies."""
+    if MISSING:
+        pytest.skip(str(MISSING))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "method.py").write_text(BURGLAR.format(harness=0, target="", port=0))
+    (folder / "sibling.txt").write_text("read me")
+    said = {"track": "features", "entry": "Burglar", "summary": "honest", "settings": {"deed": ""}}
+    (folder / "method.toml").write_text(tomli_w.dumps(said))
+    suite = Suite.model_validate(
+        tiny | {"hookpoints": ["layers.1"], "variants": ["trained"], "metrics": ["l0@1"], "methods": {}}
+    )
+    method = methods.load(str(folder))
+    outcome = pipeline.run(
+        suite, [MethodRun(method, methods.rows(method, suite))], Store(tmp_path / "runs"), "jail", Silent()
+    )
+    assert (outcome.computed, outcome.failed) == (2, [])
