@@ -189,7 +189,12 @@ def fit(worker: Worker, deed: str) -> None:
 def test_what_works_in_a_plain_process(deed: str, executors: dict[str, Executor], house: Path) -> None:
     """Without this the next test could be passed by a burglar who tries nothing."""
     with closing(start(executors["process"], house)) as worker:
-        fit(worker, deed)
+        try:
+            fit(worker, deed)
+        except MethodError:
+            if deed != "trace":
+                raise
+            pytest.skip("tracing is refused to everybody on this machine, as containers may")
 
 
 @needs_jail
