@@ -310,6 +310,20 @@ def write_text(path: Path, text: str) -> None:
     temporary_of(path).rename(path)
 
 
+@contextmanager
+def finished(folder: Path) -> Iterator[Path]:
+    """A folder to write into that takes its place when all went well; nothing is left of one that did not."""
+    temporary = temporary_of(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary)
+        raise
+    temporary.rename(folder)
+
+
 def temporary_of(path: Path) -> Path:
     """What a file or folder is called until it is finished."""
     return path.with_name(f".{path.name}.tmp")

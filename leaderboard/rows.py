@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from benchmark import keyed
 from benchmark.metrics import family
 from benchmark.records import FamilyName, Id, Join, MetricName, Name, Record
-from benchmark.spec.pretrained import is_pretrained, source_of
+from benchmark.spec.pretrained import has_fit, is_pretrained
 from benchmark.spec.variant import Variant
 from benchmark.store import log
 from benchmark.tracks.contract import track_class
@@ -151,12 +151,11 @@ def wanted(content: Mapping[str, Any], settings: Mapping[str, Any]) -> set[CellP
     every = {CellPlace(*place) for place in axes}
     if not is_pretrained(settings):
         return every
-    networks, seed = content["subject"]["replicates"], min(content["method_seeds"])
+    networks, seeds = content["subject"]["replicates"], content["method_seeds"]
     return {
         cell
         for cell in every
-        if cell.method_seed == seed
-        and source_of(settings, networks[str(cell.replicate)], cell.variant, cell.place) is not None
+        if has_fit(settings, networks[str(cell.replicate)], cell.variant, cell.place, cell.method_seed, seeds)
     }
 
 

@@ -157,11 +157,10 @@ def decoding(bench: Bench, *, linear: bool) -> str:
 
 
 def _wrapped(bench: Bench) -> str:
-    said = like_the_library(bench)
+    said, reconstructed = like_the_library(bench)
     if not bench.first.featurizer.decodes:
         return said
-    _, original = bench.first.worker.call({"op": "original", "index": 0}, {"x": bench.subject.asked})
-    left = fvu(bench.subject.decoded, original["x"])
+    left = fvu(bench.subject.decoded, reconstructed)
     if not left < 1:
         raise Refused(
             f"the library itself leaves {left:.3f} of the variance of {HOOKPOINTS[0]} unexplained: these weights are "
@@ -170,8 +169,8 @@ def _wrapped(bench: Bench) -> str:
     return f"{said}, FVU {left:.3f}"
 
 
-def like_the_library(bench: Bench) -> str:
-    """Codes and reconstructions are those of the library's own forward."""
+def like_the_library(bench: Bench) -> tuple[str, Tensor]:
+    """Codes and reconstructions are those of the library's own forward; returns the latter [token, d_model], too."""
     featurizer, x = bench.first.featurizer, bench.subject.asked
     worker = bench.first.worker
     _, original = worker.call({"op": "original", "index": 0}, {"x": x})
@@ -189,7 +188,7 @@ def like_the_library(bench: Bench) -> str:
             "subtracted twice, or an input that only one side normalises"
         )
     if not featurizer.decodes:
-        return f"{SAME:.1%} of active latents and their values"
+        return f"{SAME:.1%} of active latents and their values", original["x"]
     found = featurizer.decode(answer)
     off = float((found - original["x"]).abs().max() / original["x"].abs().max().clamp(min=1e-30))
     if not off <= RECONSTRUCTED:
@@ -197,7 +196,7 @@ def like_the_library(bench: Bench) -> str:
             f"decode is not the library's: reconstructions are {off:.2g} of the largest apart, and at most "
             f"{RECONSTRUCTED:g} is rounding; look at bias, decoder norms and the scale of the output"
         )
-    return "active latents, values and reconstructions are the library's"
+    return "active latents, values and reconstructions are the library's", original["x"]
 
 
 def _persistent(bench: Bench) -> str | None:

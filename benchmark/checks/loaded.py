@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from torch import Tensor
 
@@ -25,17 +24,6 @@ from benchmark.spec.suite import public_name
 from benchmark.store import Store
 
 
-class Loaded(NamedTuple):
-    """A fit of the method, and activations [token, d_model] of its network at every hookpoint; none where the network
-    is not on this machine.
-    """
-
-    network: str
-    place: str
-    source: str
-    streams: Mapping[str, Tensor] | None
-
-
 @contextmanager
 def questions(run: MethodRun, store: Store, reporter: Reporter) -> Iterator[Iterator[Asked]]:
     """All questions, network by network and hookpoint by hookpoint."""
@@ -47,7 +35,6 @@ class _Asking:
     def __init__(self, run: MethodRun, store: Store, reporter: Reporter, folder: Path) -> None:
         self.run, self.store, self.reporter, self.folder = run, store, reporter, folder
         self.log = (store.root / "logs" / f"check-{run.method.name}.log").resolve()
-
         self._streams: dict[str, dict[str, Tensor] | None] = {}
 
     def streams(self, network: str) -> dict[str, Tensor] | None:
@@ -95,7 +82,7 @@ def _answered(bench: Bench, streams: Mapping[str, Tensor], place: str, *, built_
     batching(bench)
     featurizer = bench.first.featurizer
     if bench.first.reply.get("wrapped"):
-        said.append(like_the_library(bench))
+        said.append(like_the_library(bench)[0])
     if featurizer.decodes:
         decoding(bench, linear=bench.run.method.manifest.linear)
         left = {other: fvu(x, featurizer.decode(featurizer.encode(x))) for other, x in streams.items()}

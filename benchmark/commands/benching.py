@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from benchmark.commands.shared import (
 )
 from benchmark.errors import BadInput, unknown
 from benchmark.execution import jailed
+from benchmark.execution.local import ForkServer
 from benchmark.metrics import family
 from benchmark.reporting import duration, plain, reporter
 from benchmark.run import pipeline, plan
@@ -147,7 +149,8 @@ def doctor() -> None:
         )
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device"
         console.print(f"torch {torch.__version__}, {device}", highlight=False)
-        tried = jailed.trial()
+        with closing(ForkServer()) as server:
+            tried = jailed.trial(server)
         console.print("jail: holds" if tried.holds else jailed.sentence(tried), highlight=False, soft_wrap=True)
         if not tried.holds:
             raise typer.Exit(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from benchmark.data import corpus as corpora
 from benchmark.data.world.labels import Document, Labels
 from benchmark.errors import BadInput
 from benchmark.spec.suite import Corpus, TokenBudget
+from benchmark.store import finished
 
 SPLITS = ("fit", "explain", "score")
 SHARES = {"fit": 0.8, "explain": 0.1, "score": 0.1}
@@ -93,18 +93,15 @@ def prepare(  # noqa: PLR0917
     ids = identity(corpus, tokens, tokenizer_hash)
     home = home_of(ids, folder)
     if not home.is_dir():
-        temporary = home.with_name(f".{home.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        written = _write(corpus, tokens, tokenizer, temporary, progress)
-        if written.skipped:
-            say(f"corpus {corpus.source!r}: {written.skipped} rows without text are skipped")
-        distinct = {split: _number(temporary / f"{split}.documents") for split in SPLITS}
-        for split in SPLITS:
-            _require_enough(corpus, split, getattr(tokens, split), written, distinct[split])
-        counts = {"activations": written.counts, "documents": distinct, "skipped": written.skipped}
-        (temporary / "manifest.json").write_text(json.dumps({"ids": ids, **counts}))
-        temporary.rename(home)
+        with finished(home) as made:
+            written = _write(corpus, tokens, tokenizer, made, progress)
+            if written.skipped:
+                say(f"corpus {corpus.source!r}: {written.skipped} rows without text are skipped")
+            distinct = {split: _number(made / f"{split}.documents") for split in SPLITS}
+            for split in SPLITS:
+                _require_enough(corpus, split, getattr(tokens, split), written, distinct[split])
+            counts = {"activations": written.counts, "documents": distinct, "skipped": written.skipped}
+            (made / "manifest.json").write_text(json.dumps({"ids": ids, **counts}))
     return {split: _open(home, split, tokens.block, ids[split]) for split in SPLITS}
 
 

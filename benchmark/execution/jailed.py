@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,25 +50,27 @@ class Jailed(ForkServers):
 
     def __init__(self) -> None:
         super().__init__()
-        tried = trial()
+        tried = trial(self._servers[None])
         if not tried.holds:
             self.close()
             raise BadInput(sentence(tried))
 
     def _request(self, environment: Environment | None, method: Path | None) -> dict[str, Any]:
-        return {"walls": walls(environment, [method] if method else [])}
+        return {"walls": walls(environment, method)}
 
 
-def walls(environment: Environment | None, readable: Iterable[Path]) -> dict[str, list[str]]:
+def walls(environment: Environment | None, method: Path | None) -> dict[str, list[str]]:
     """What a worker may read, what it may change beside its room, and where it sees names, as its server is told."""
-    own = [] if environment is None else [Path(environment.python).parents[1], Path(environment.path)]
+    own = [method] if method else []
+    own += [] if environment is None else [Path(environment.python).parents[1], Path(environment.path)]
     # Of the search path libraries alone: its first entry may be the folder that somebody happens to be in.
     libraries = [place for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]
     python = {Path(place) for place in (sys.prefix, sys.base_prefix, *libraries)}
     ours = [ROOT / seen for seen in SEEN]
-    read = {str(path.resolve()) for path in (*own, *python, *ours, *readable) if path.exists()}
+    read = {str(path.resolve()) for path in (*own, *python, *ours) if path.exists()}
     # Compiled kernels of the baselines are kept where their module lies, and compiled once for all.
-    kept = [str(path) for path in ROOT.glob("baselines/*/__pycache__") if not readable or _is_ours(readable)]
+    baseline = method is not None and method.resolve().is_relative_to(ROOT / "baselines")
+    kept = map(str, ROOT.glob("baselines/*/__pycache__")) if baseline else ()
     devices = [path for pattern in DEVICES for path in glob.glob(pattern)]
     return {
         "read": [*SYSTEM, *sorted(read)],
@@ -78,24 +79,21 @@ def walls(environment: Environment | None, readable: Iterable[Path]) -> dict[str
     }
 
 
-def trial() -> Tried:
-    """Let a jailed process try what must not work."""
-    server = ForkServer()
+def trial(server: ForkServer) -> Tried:
+    """Let a jailed process of a server try what must not work."""
     with tempfile.TemporaryDirectory(prefix="nullgap-trial-") as folder, socket.create_server(("127.0.0.1", 0)) as host:
         canary = Path(folder) / "canary"
         canary.write_text("nobody's to read", encoding="utf-8")
         told = {"canary": str(canary), "port": host.getsockname()[1], "harness": os.getpid()}
         log = Path(folder) / "log"
         try:
-            request = {"walls": walls(None, []), "attempts": told}
+            request = {"walls": walls(None, None)}
             with closing(server.start(lambda stream, number: canary, log, Limits(), request)) as worker:
-                worked = _worked(worker.listen())
+                found, _ = worker.call({"op": "attempts", "told": told})
         except MethodError:
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
             return Tried((), said[-1].partition(": ")[2] if said else "it ended without a word")
-        finally:
-            server.close()
-    return Tried(worked, None)
+    return Tried(tuple(name for name, worked in found["worked"].items() if worked), None)
 
 
 def sentence(tried: Tried) -> str:
@@ -106,11 +104,3 @@ def sentence(tried: Tried) -> str:
             "(sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu) and Landlock, or leave --isolation out"
         )
     return f"the jail does not hold on this machine: in it one could {', '.join(tried.worked)}"
-
-
-def _worked(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(name for name, worked in answer["worked"].items() if worked)
-
-
-def _is_ours(readable: Iterable[Path]) -> bool:
-    return all(path.resolve().is_relative_to(ROOT / "baselines") for path in readable)

@@ -75,10 +75,6 @@ class ForkedWorker:
             else:
                 return reply, found
 
-    def listen(self) -> dict[str, Any]:
-        """What the worker says by itself."""
-        return self._receive({"op": "listen"})[0]
-
     def _send(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> None:
         try:
             frames.send(self._channel, header, tensors, self._alive)
@@ -221,8 +217,6 @@ class ForkServer:
         printed = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         room = tempfile.mkdtemp(dir=self._home.name)
         asked = {"op": "fork", "file_bytes": int(limits.disk_gib * 2**30), "room": room, **(request or {})}
-        if "walls" in asked:
-            asked["walls"] = asked["walls"] | {"write": [*asked["walls"]["write"], room]}
         try:
             with theirs:
                 socket.send_fds(self._control, [json.dumps(asked).encode()], [theirs.fileno(), printed])

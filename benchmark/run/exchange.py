@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from benchmark.execution.contract import MethodError
-from benchmark.store import temporary_of
+from benchmark.store import finished
 
 SUFFIXES = (".safetensors", ".json")
 
@@ -36,10 +36,8 @@ def take(exchange: Path, folder: Path, most_bytes: float) -> int:
     Raises:
         MethodError: a link, a folder, another kind of file, or more bytes than that; nothing is kept then.
     """
-    temporary, size = temporary_of(folder), 0
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    size = 0
+    with finished(folder) as temporary:
         for name in sorted(os.listdir(exchange)):
             with _plain(exchange, name) as file:
                 size += os.fstat(file.fileno()).st_size
@@ -47,10 +45,6 @@ def take(exchange: Path, folder: Path, most_bytes: float) -> int:
                     raise MethodError(f"save wrote {size / 2**30:.1f} GiB, more than the suite's limits.disk_gib")
                 with (temporary / name).open("wb") as copy:
                     shutil.copyfileobj(file, copy)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary)
-        raise
     return size
 
 

@@ -6,7 +6,6 @@ plan -> blocks -> groups, in turn or side by side: variant -> gate -> trusted da
 from __future__ import annotations
 
 import atexit
-import shutil
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -35,9 +34,8 @@ from benchmark.run.group import Context, opening, run_group
 from benchmark.run.launch import processes
 from benchmark.run.plan import MethodRun, Plan, Planned
 from benchmark.spec.cell import Group, grouped
-from benchmark.spec.pretrained import is_pretrained
 from benchmark.spec.suite import Suite
-from benchmark.store import Store
+from benchmark.store import Store, finished
 from benchmark.tracks.contract import Track, track_class
 
 ISOLATION: dict[str, Callable[[], Executor]] = {"process": ForkServers, "jail": Jailed, "none": InProcess}
@@ -258,7 +256,7 @@ def _check_settings(planned: Plan, one: MethodRun, executor: Executor, store: St
     with closing(executor.start(_no_chunks, log, suite.limits, one.environment, one.method.folder)) as worker:
         try:
             reply, _ = worker.call(opening(one, torch.device("cpu"), suite.threads))
-            if is_pretrained(one.rows[0].settings):
+            if one.pretrained:
                 _put_in_place(planned, one, worker, store)
             else:
                 for row in one.rows:
@@ -271,16 +269,12 @@ def _check_settings(planned: Plan, one: MethodRun, executor: Executor, store: St
 def _put_in_place(planned: Plan, one: MethodRun, worker: Worker, store: Store) -> None:
     """Fits that were made elsewhere, each loaded and asked once: what does not answer is not kept."""
     for item in planned.pending:
-        folder = store.pretrained(item.known_ids.fit)
-        if item.cell.method != one.method.name or store.featurizer(item.known_ids.fit).is_dir():
-            continue
-        pretrained.place(planned.suite, one.method, item.cell, folder)
-        try:
-            with handed_over([folder], worker.exchange()) as (copy,):
-                one.track.try_out(worker, copy, planned.subject.d_model)
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
+        fit = item.known_ids.fit
+        if item.cell.method == one.method.name and not store.featurizer(fit).is_dir():
+            with finished(store.pretrained(fit)) as folder:
+                pretrained.place(planned.suite, one.method, item.cell, folder)
+                with handed_over([folder], worker.exchange()) as (copy,):
+                    one.track.try_out(worker, copy, planned.subject.d_model)
 
 
 def _blocks(planned: Plan, store: Store, reporter: Reporter) -> dict[str, Blocks]:

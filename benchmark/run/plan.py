@@ -31,6 +31,11 @@ class MethodRun(NamedTuple):
     environment: Environment | None = None
 
     @property
+    def pretrained(self) -> bool:
+        """Whether it is loaded, and never fitted."""
+        return is_pretrained(self.rows[0].settings)
+
+    @property
     def track(self) -> type[Track]:
         """The track that its manifest names."""
         return track_class(self.method.manifest.track)
@@ -121,7 +126,7 @@ def make(suite: Suite, runs: Sequence[MethodRun], store: Store, *, download: boo
             if not subject.stands_for_nothing(cell.group.replicate, cell.group.variant)
         ]
         looked_up = [_look_up(cell, suite, run, families[run.track.name], subject, data, store) for cell in own]
-        if is_pretrained(run.rows[0].settings):
+        if run.pretrained:
             asked = [item.cell for item in looked_up if item.pending and not _is_kept(item, store)]
             absent += pretrained.check(suite, run.method, asked, subject, download=download)
         planned += looked_up
@@ -132,9 +137,9 @@ def make(suite: Suite, runs: Sequence[MethodRun], store: Store, *, download: boo
 
 def refused(suite: Suite, run: MethodRun) -> str | None:
     """Why a method cannot be run on a suite; None where it can."""
-    own = cells(suite, run.method, run.rows, run.track.places(suite))
-    said = pretrained.refused(suite, run.method, own) if is_pretrained(run.rows[0].settings) else None
-    return said or run.track.refuses(suite, run.method.manifest.scope)
+    if run.pretrained:
+        return pretrained.refused(suite, run.method, cells(suite, run.method, run.rows, run.track.places(suite)))
+    return run.track.refuses(suite, run.method.manifest.scope)
 
 
 def eta(plan: Plan, jobs: int) -> str:

@@ -23,14 +23,14 @@ from huggingface_hub.errors import (
 
 from benchmark.errors import BadInput
 from benchmark.models.subjects import ResolvedSubject
+from benchmark.run.exchange import SUFFIXES
 from benchmark.spec.cell import Cell, source_of_cell
 from benchmark.spec.method import PROSE, Method
 from benchmark.spec.pretrained import HubFolder, on_hub, require_apart
 from benchmark.spec.suite import Suite, public_name
-from benchmark.store import temporary_of
 
 CONFIG, WEIGHTS = "cfg.json", "*.safetensors"
-READ = (WEIGHTS, "*.json")
+READ = tuple(f"*{suffix}" for suffix in SUFFIXES)
 MODULE = re.compile(r"(?:gpt_neox\.)?layers\.(\d+)")
 MODULES = re.compile(r"(?:gpt_neox\.)?layers\.\d+(?:\.\w+)*|embed_in")
 AFTER, BEFORE = re.compile(r"blocks\.(\d+)\.hook_resid_post"), re.compile(r"blocks\.([1-9]\d*)\.hook_resid_pre")
@@ -93,20 +93,16 @@ def check(suite: Suite, method: Method, cells: Iterable[Cell], subject: Resolved
         if folder is None:
             absent.add(source)
         else:
-            network = public_name(suite.subject.replicates[cell.group.replicate])
+            network = subject.source(cell.group.replicate)
             require(f"{method.name}: {source}", told(folder), network, cell.place, d_model)
     return len(absent)
 
 
 def place(suite: Suite, method: Method, cell: Cell, folder: Path) -> None:
-    """Put what is loaded where the fit of a cell is kept."""
+    """Put what is loaded of a cell into a folder."""
     source = located(method, str(source_of_cell(suite, cell)), download=False)
     assert source is not None, "what is on the hub was fetched when it was checked"
-    temporary = temporary_of(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    copy(source, temporary)
-    temporary.rename(folder)
+    copy(source, folder)
 
 
 def copy(source: Path, folder: Path) -> None:

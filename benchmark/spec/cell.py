@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark import keyed
 from benchmark.spec.method import Method, RunSettings
-from benchmark.spec.pretrained import is_pretrained, source_of
+from benchmark.spec.pretrained import has_fit, is_pretrained, source_of
 from benchmark.spec.suite import Suite
 from benchmark.spec.variant import Variant
 
@@ -87,9 +87,9 @@ def cells(suite: Suite, method: Method, rows: Iterable[RunSettings], places: Seq
 
 
 def _has_fit(suite: Suite, method: Method, cell: Cell) -> bool:
-    """Weights are the same under any method seed: the first stands for all."""
-    known = suite.subject.replicates[cell.group.replicate] in method.manifest.pretrained
-    return known and cell.method_seed == min(suite.method_seeds) and source_of_cell(suite, cell) is not None
+    network, variant = suite.subject.replicates[cell.group.replicate], str(cell.group.variant)
+    where = network, variant, cell.place, cell.method_seed
+    return network in method.manifest.pretrained and has_fit(cell.row.settings, *where, suite.method_seeds)
 
 
 def source_of_cell(suite: Suite, cell: Cell) -> str | None:

@@ -60,6 +60,13 @@ def source_of(settings: Mapping[str, Any], network: str, variant: str, place: st
     return source
 
 
+def has_fit(
+    settings: Mapping[str, Any], network: str, variant: str, place: str, seed: int, seeds: Iterable[int]
+) -> bool:
+    """Whether a cell is one of the method's. Weights are the same under any method seed: the first stands for all."""
+    return seed == min(seeds) and source_of(settings, network, variant, place) is not None
+
+
 def on_hub(source: str) -> HubFolder | None:
     """What `hub:OWNER/NAME@COMMIT/FOLDER` names; None for a folder beside `method.toml`.
 

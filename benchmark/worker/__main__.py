@@ -1,9 +1,9 @@
 """Fork server: imports torch and touches no tensor, then forks one worker per request.
 
 `python -m benchmark.worker FD`: FD is a Unix socket. A request {"op": "fork", "file_bytes": n} carries the worker's own
-socket and the file that it prints to as descriptors; with "walls" and a "room" the worker goes to jail, and with
-"attempts" it tries what must not work there; {"op": "wait", "pid": n} answers how a worker ended. When the harness goes
-away the socket closes and every worker is killed. A worker outlives neither side.
+socket and the file that it prints to as descriptors; with "walls" the worker goes to jail, where it may change its
+"room"; {"op": "wait", "pid": n} answers how a worker ended. When the harness goes away the socket closes and every
+worker is killed. A worker outlives neither side.
 """
 
 from __future__ import annotations
@@ -72,11 +72,8 @@ def _work(channel: socket.socket, log: int, request: Mapping[str, Any]) -> NoRet
         _limit_files(request["file_bytes"])
         if walls := request.get("walls"):
             _at_home(request["room"])
-            jail.enter(jail.Walls(*(tuple(walls[name]) for name in jail.Walls._fields)))
-        if tried := request.get("attempts"):
-            frames.send(channel, {"op": "done", "worked": jail.attempts(**tried)})
-        else:
-            run(channel)
+            jail.enter(jail.Walls(walls["read"], [*walls["write"], request["room"]], walls["names"]))
+        run(channel)
         status = 0
     except BaseException:
         traceback.print_exc()

@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -61,9 +61,9 @@ class Missing(OSError):
 class Walls(NamedTuple):
     """Files and folders that a worker may read, those that it may change, too, and those of which it sees names."""
 
-    read: tuple[str, ...]
-    write: tuple[str, ...]
-    names: tuple[str, ...]
+    read: Sequence[str]
+    write: Sequence[str]
+    names: Sequence[str]
 
 
 def enter(walls: Walls) -> None:

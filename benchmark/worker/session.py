@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from benchmark.api import Checked, JointFeatureMethod
+from benchmark.worker import jail
 from benchmark.worker.watch import Watch
 
 Fetch = Callable[[str, int], int]
@@ -65,6 +66,10 @@ class Session:
         if isinstance(method, Checked):
             method.check(header["d_model"])
         return {}, {}
+
+    def on_attempts(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
+        """Try what must not work in jail."""
+        return {"worked": jail.attempts(**header["told"])}, {}
 
     def on_watch(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:
         """From now on, note what is written outside these folders and the temporary one."""

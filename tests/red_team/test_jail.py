@@ -18,7 +18,7 @@ from benchmark.errors import BadInput
 from benchmark.execution import jailed
 from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.jailed import Jailed, Tried
-from benchmark.execution.local import ForkServers
+from benchmark.execution.local import ForkServer, ForkServers
 from benchmark.run import pipeline
 from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
@@ -145,18 +145,23 @@ DEEDS = (
     "environment", "memory", "read", "look around", "write", "overwrite itself", "connect", "datagram", "call home",
     "signal the harness", "see processes", "trace", "lead astray",
 )  # fmt: skip
-MISSING = jailed.trial().missing
-needs_jail = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 
 
 @pytest.fixture(scope="module")
-def executors() -> Iterator[dict[str, Executor]]:
-    made: dict[str, Executor] = {"process": ForkServers()}
-    if MISSING is None:
-        made["jail"] = Jailed()
-    yield made
-    for one in made.values():
-        one.close()
+def plain() -> Iterator[Executor]:
+    with closing(ForkServers()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def jail() -> Iterator[Executor]:
+    """Skipped where the system refuses a jail; one whose walls do not hold is an error."""
+    with closing(ForkServer()) as server:
+        missing = jailed.trial(server).missing
+    if missing is not None:
+        pytest.skip(missing)
+    with closing(Jailed()) as made:
+        yield made
 
 
 @pytest.fixture
@@ -186,9 +191,9 @@ def fit(worker: Worker, deed: str) -> None:
 
 
 @pytest.mark.parametrize("deed", DEEDS)
-def test_what_works_in_a_plain_process(deed: str, executors: dict[str, Executor], house: Path) -> None:
+def test_what_works_in_a_plain_process(deed: str, plain: Executor, house: Path) -> None:
     """Without this the next test could be passed by a burglar who tries nothing."""
-    with closing(start(executors["process"], house)) as worker:
+    with closing(start(plain, house)) as worker:
         try:
             fit(worker, deed)
         except MethodError:
@@ -197,20 +202,18 @@ def test_what_works_in_a_plain_process(deed: str, executors: dict[str, Executor]
             pytest.skip("tracing is refused to everybody on this machine, as containers may")
 
 
-@needs_jail
 @pytest.mark.parametrize("deed", DEEDS)
-def test_works_not_in_jail(deed: str, executors: dict[str, Executor], house: Path) -> None:
+def test_works_not_in_jail(deed: str, jail: Executor, house: Path) -> None:
     with (
-        closing(start(executors["jail"], house)) as worker,
+        closing(start(jail, house)) as worker,
         pytest.raises(MethodError, match="Error"),
     ):
         fit(worker, deed)
     assert sorted(path.name for path in (house / "house").iterdir()) == ["labels.json"]
 
 
-@needs_jail
-def test_the_same_burglar_at_rest_is_an_honest_method(executors: dict[str, Executor], house: Path) -> None:
-    with closing(start(executors["jail"], house)) as worker:
+def test_the_same_burglar_at_rest_is_an_honest_method(jail: Executor, house: Path) -> None:
+    with closing(start(jail, house)) as worker:
         fit(worker, "")
 
 
@@ -218,9 +221,8 @@ def survivors() -> list[psutil.Process]:
     return [one for one in psutil.process_iter(["name"]) if one.info["name"] == "survivor"]
 
 
-@needs_jail
-def test_nothing_is_left_behind(executors: dict[str, Executor], house: Path) -> None:
-    with closing(start(executors["jail"], house)) as worker:
+def test_nothing_is_left_behind(jail: Executor, house: Path) -> None:
+    with closing(start(jail, house)) as worker:
         fit(worker, "leave something behind")
         assert len(survivors()) == 1
     deadline = time.monotonic() + 5
@@ -229,7 +231,6 @@ def test_nothing_is_left_behind(executors: dict[str, Executor], house: Path) -> 
     assert survivors() == []
 
 
-@needs_jail
 @pytest.mark.parametrize(
     ("deed", "limits", "said"),
     [
@@ -240,14 +241,13 @@ def test_nothing_is_left_behind(executors: dict[str, Executor], house: Path) -> 
     ],
 )
 def test_ends_and_limits_are_seen_from_outside(
-    deed: str, limits: dict[str, float], said: str, executors: dict[str, Executor], house: Path
+    deed: str, limits: dict[str, float], said: str, jail: Executor, house: Path
 ) -> None:
-    with closing(start(executors["jail"], house, **limits)) as worker, pytest.raises(MethodError, match=said):
+    with closing(start(jail, house, **limits)) as worker, pytest.raises(MethodError, match=said):
         fit(worker, deed)
 
 
-@needs_jail
-def test_numbers_are_those_of_a_plain_process(tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_numbers_are_those_of_a_plain_process(jail: Executor, tiny: dict[str, Any], tmp_path: Path) -> None:
     """To the bit, for the reference with its compiled kernels; what is saved is loaded again."""
     suite = Suite.model_validate(tiny | {"hookpoints": ["layers.1"], "variants": ["trained", "step0"]})
     method = methods.load("topk_sae")
@@ -272,15 +272,13 @@ def test_walls_that_do_not_hold_are_not_relied_on(monkeypatch: pytest.MonkeyPatc
             "no jail on this machine: the system refuses namespaces; it needs",
         ),
     ):
-        monkeypatch.setattr(jailed, "trial", lambda tried=tried: tried)
+        monkeypatch.setattr(jailed, "trial", lambda server, tried=tried: tried)
         with pytest.raises(BadInput, match=said):
             Jailed()
 
 
-def test_a_submission_is_run_in_jail(tmp_path: Path, tiny: dict[str, Any]) -> None:
+def test_a_submission_is_run_in_jail(jail: Executor, tmp_path: Path, tiny: dict[str, Any]) -> None:
     """Its folder is read from wherever it lies."""
-    if MISSING:
-        pytest.skip(str(MISSING))
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "method.py").write_text(BURGLAR.format(harness=0, target="", port=0))
