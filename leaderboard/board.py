@@ -89,9 +89,11 @@ def local(store: Store, *suites_named: str) -> tuple[list[ResultRow], list[Resul
     return own, sorted(every, key=lambda row: (*row.table, *row.name))
 
 
-def publish(store: Store, method: str, suite: str | None = None, code: str | None = None) -> Published:
+def publish(
+    store: Store, method: str, suite: str | None = None, code: str | None = None, *, jailed: bool = False
+) -> Published:
     """Put a method's rows into the published results; see `publication.publish`."""
-    return publication.publish(store, RESULTS, method, suite, shipped, families, code)
+    return publication.publish(store, RESULTS, method, suite, shipped, families, code, jailed=jailed)
 
 
 @cache

@@ -4,13 +4,14 @@ themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmark.errors import BadInput
+from benchmark.execution.isolation import BEST
 from benchmark.metrics import family
 from benchmark.records import Record, Where
 from benchmark.store import TABLES, Store, temporary_of
@@ -42,10 +43,12 @@ def publish(  # noqa: PLR0917
     shipped: Shipped,
     families: Families,
     code: str | None = None,
+    *,
+    jailed: bool = False,
 ) -> Published:
     """Put a method's rows, as they were last run, into the results, in place of what was published of them, and their
     details below the store. Nothing is written where the store has no records of the method. `code` is the hash of the
-    method as it lies there now.
+    method as it lies there now; what is `jailed` is published of cells that were made in jail alone.
 
     Raises:
         BadInput: a row that is not whole, not of the repository's suite or of that code, or does not agree with itself:
@@ -63,6 +66,8 @@ def publish(  # noqa: PLR0917
                 f"{where.method} ({where.label}) on suite {where.suite}: the method's files have changed since these "
                 "cells were computed, and row and code would not belong together: run the suite again first"
             )
+        if jailed:
+            require_jail(f"{where.method} ({where.label}) on suite {where.suite}", {one.isolation for one in members})
         check(members, shipped(where.suite, where.track), families(where.suite, where.track), store)
     contents, kept = {}, {}
     for members in by_row.values():
@@ -128,6 +133,19 @@ def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, families: Ma
             raise BadInput(f"{which}: a cell {said}: run the suite again, which computes what is missing alone")
         if wrong := disagreements(record, store.latents(record)):
             raise BadInput(f"{which}: record {record.score_id} does not agree with itself: {wrong[0]}")
+
+
+def require_jail(which: str, isolations: Collection[str]) -> None:
+    """Refuse cells that were made with less between method and harness.
+
+    Raises:
+        BadInput: says what they had.
+    """
+    if less := sorted(set(isolations) - {BEST}):
+        raise BadInput(
+            f"{which} has cells that were made with isolation {', '.join(less)}: rows of submissions are of cells made "
+            "in jail, so run it anew, in another --runs, where `nullgap doctor` says that the jail holds"
+        )
 
 
 def lacking(own: Mapping[str, str], families: Mapping[str, str], *, another_judge: bool) -> list[str]:

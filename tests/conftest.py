@@ -10,6 +10,7 @@ hook = install_import_hook(CHECKED, "beartype.beartype")
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import torch
 from filelock import FileLock
 
 from benchmark import reporting
+from benchmark.execution import jailed
+from benchmark.execution.local import ForkServer
 from benchmark.run.launch.processes import torch_threads
 from benchmark.spec.suite import Corpus, Suite
 from benchmark.studies.mini.train import Recipe, train
@@ -76,6 +79,15 @@ def tiny(subjects: Path) -> dict[str, Any]:
 @pytest.fixture
 def suite(tiny: dict[str, Any]) -> Suite:
     return Suite.model_validate(tiny)
+
+
+@pytest.fixture(scope="session")
+def needs_jail() -> None:
+    """Skips where the system refuses a jail: `tests/red_team` says whether it should have one."""
+    with closing(ForkServer()) as server:
+        missing = jailed.trial(server).missing
+    if missing is not None:
+        pytest.skip(missing)
 
 
 class Silent(reporting.Silent):

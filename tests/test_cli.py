@@ -108,7 +108,7 @@ BAD = {
     "unknown hookpoint": (set_field("hookpoints", value=["layers.7"]), "allowed: layers.0, layers.1"),
     "malformed hookpoint": (set_field("hookpoints", value=["mlp.1"]), "write layers.N"),
     "unknown preset": (lambda settings, folder: ["--preset", "papr"], "did you mean 'paper'?"),
-    "unknown isolation": (lambda settings, folder: ["--isolation", "cage"], "allowed: process, jail, none"),
+    "unknown isolation": (lambda settings, folder: ["--isolation", "cage"], "allowed: jail, process, none"),
     "unknown setting": (set_field("methods", "topk_sae", value=[{"kk": 3}]), "unknown setting of topk_sae 'kk'"),
     "not GPT-NeoX": (spoiled_subject(as_llama), "is a 'llama' model, not GPT-NeoX"),
     "no tokenizer": (spoiled_subject(lambda folder: (folder / "tokenizer.json").unlink()), "has no tokenizer"),

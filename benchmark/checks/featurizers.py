@@ -18,7 +18,9 @@ from benchmark import keyed
 from benchmark.api import Latents
 from benchmark.checks.conformance import Asked, Refused
 from benchmark.checks.fits import ASKED_TOKENS, HOOKPOINTS, Bench, Shown, made_up, subject
+from benchmark.errors import BadInput
 from benchmark.execution.contract import MethodError
+from benchmark.execution.isolation import BEST, ISOLATION
 from benchmark.reporting import Reporter, duration
 from benchmark.run.exchange import take
 from benchmark.run.plan import MethodRun
@@ -35,6 +37,11 @@ SAME, CLOSE, RECONSTRUCTED = 0.999, 1e-4, 1e-5
 """Least share of active latents that two answers have in common; how far their values and two reconstructions may lie
 apart, relative to the largest.
 """
+
+WALLS = (
+    "in jail a method has no network, reads Python, libraries and its own folder, and writes into the temporary folder "
+    "(tempfile) and the one that save gets"
+)
 
 
 @contextmanager
@@ -69,6 +76,7 @@ def _questions(bench: Bench) -> Iterator[Asked]:
         yield f"fits activations of width {width}", partial(_width, bench, width)
     yield "fits with more latents than tokens", partial(_few_tokens, bench)
     yield "writes nowhere but where it may", partial(_writing, bench)
+    yield "gives the same fit in jail, where runs have it", partial(_jailed, bench)
     yield "time and memory", partial(_cost, bench)
 
 
@@ -203,9 +211,9 @@ def _persistent(bench: Bench) -> str | None:
     fit = bench.first
     if not fit.reply.get("persistent"):
         return "no save and load: a new metric needs a new fit"
-    fit.featurizer.save(bench.saved)
-    kept = bench.saved.with_name("kept")
-    size = take(bench.saved, kept, suites.load(MEASURED_BY).limits.disk_gib * 2**30)
+    exchange = fit.worker.exchange()
+    fit.featurizer.save(exchange)
+    size = take(exchange, bench.saved, suites.load(MEASURED_BY).limits.disk_gib * 2**30)
     loaded = bench.load()
     with closing(loaded.worker):
         _same_when_loaded(bench, fit.featurizer, loaded.featurizer)
@@ -257,6 +265,25 @@ def _writing(bench: Bench) -> None:
             f"it wrote {some}: a method may write into the folder that save gets and into the temporary one "
             "(tempfile), as nothing else is there when others run it"
         )
+
+
+def _jailed(bench: Bench) -> str | None:
+    if bench.executor.isolation == BEST:
+        return None
+    try:
+        jail = ISOLATION[BEST]()
+    except BadInput as reason:
+        return f"not asked: {reason}"
+    with closing(jail):
+        try:
+            inside = bench.fit(bench.subject, executor=jail)
+        except MethodError as offence:
+            raise Refused(f"{offence}; {WALLS}") from offence
+        with closing(inside.worker):
+            codes = [_codes(fit.featurizer, bench.subject.asked) for fit in (bench.first, inside)]
+    if unlike := _unlike(*codes):
+        raise Refused(f"in jail the fit is another one: {unlike}; {WALLS}")
+    return None
 
 
 def _cost(bench: Bench) -> str:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from benchmark import keyed
 from benchmark.data import blocks as token_blocks
-from benchmark.execution.contract import Worker
-from benchmark.execution.local import ForkServers
+from benchmark.execution.contract import Executor, Worker
+from benchmark.execution.isolation import BEST, ISOLATION, PLAIN, needs_jail
 from benchmark.forward import activations
 from benchmark.models import subjects
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.subjects import ResolvedSubject
 from benchmark.reporting import Reporter
+from benchmark.run.exchange import handed_over
 from benchmark.run.group import opening
 from benchmark.run.plan import MethodRun
 from benchmark.spec import suite as suites
@@ -62,8 +63,9 @@ class Bench:
 
     def __init__(self, run: MethodRun, folder: Path, subject: Shown, log: Path) -> None:
         self.run, self.folder, self.subject, self._log = run, folder, subject, log
-        self.executor, self.saved = ForkServers(), folder / "saved"
-        self.saved.mkdir()
+        # Outside a jail what a method writes is heard, and can be named.
+        self.executor: Executor = ISOLATION[BEST if needs_jail([run.method.folder]) else PLAIN]()
+        self.saved = folder / "saved"
         self.settings, self.joint = run.rows[0].settings, False
         self._before = contents(run.method.folder)
         self._limits = suites.load(SUITE).limits
@@ -79,29 +81,34 @@ class Bench:
         self.fitted = self.fitted or self.fit(self.subject)
         return self.fitted
 
-    def open(self, material: Shown | None = None) -> Worker:
-        files = self._files(material) if material else {}
-        worker = self.executor.start(
-            lambda stream, number: files[stream] / str(number), self._log, self._limits, self.run.environment
+    def open(self, material: Shown | None = None, executor: Executor | None = None) -> Worker:
+        files, method = self._files(material) if material else {}, self.run.method
+        worker = (executor or self.executor).start(
+            lambda stream, number: files[stream] / str(number),
+            self._log,
+            self._limits,
+            self.run.environment,
+            method.folder,
         )
         self.joint = bool(worker.call(opening(self.run, torch.device("cpu"), 1))[0]["joint"])
-        worker.call({"op": "watch", "allowed": [str(self.saved), str(self._log)]})
+        worker.call({"op": "watch", "allowed": [str(self._log)]})
         return worker
 
-    def fit(self, material: Shown, *hookpoints: str) -> Fit:
+    def fit(self, material: Shown, *hookpoints: str, executor: Executor | None = None) -> Fit:
         """Fitted on the first hookpoint, or on those that are named at once, each with a seed of its own; on all where
         the method's scope is the model.
         """
         scope = self.run.method.manifest.scope
         seen = list(material.fitted) if scope == "model" else hookpoints or list(material.fitted)[:1]
-        worker, started = self.open(material), time.monotonic()
+        worker, started = self.open(material, executor), time.monotonic()
         featurizers, reply = remote.fit(worker, [self._job(material, hookpoint) for hookpoint in seen], scope)
         return Fit(worker, featurizers, reply, time.monotonic() - started)
 
     def load(self) -> Fit:
-        """What lies in the folder for it."""
+        """What was saved, or put there."""
         worker, started = self.open(), time.monotonic()
-        featurizers, reply = remote.load(worker, [self.saved], [self._job(self.subject, HOOKPOINTS[0])])
+        with handed_over([self.saved], worker.exchange()) as copies:
+            featurizers, reply = remote.load(worker, copies, [self._job(self.subject, HOOKPOINTS[0])])
         return Fit(worker, featurizers, reply, time.monotonic() - started)
 
     def settle(self, worker: Worker) -> None:

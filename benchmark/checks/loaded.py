@@ -67,6 +67,7 @@ def _one(asking: _Asking, network: str, place: str, source: str) -> str:
     x = streams[place]
     bench = Bench(asking.run, home, Shown({HOOKPOINTS[0]: x}, x, x), asking.log)
     try:
+        bench.saved.mkdir()
         pretrained.copy(folder, bench.saved)
         bench.fitted = bench.load()
         with closing(bench.fitted.worker):

@@ -113,7 +113,7 @@ def recompute(record: Record, reporter: Reporter, kept: Store | None = None) -> 
         run = run._replace(environment=environments.prepare(method, kept.root / "environments", reporter.say))
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        outcome = pipeline.run(suite, [run], store, "process", reporter)
+        outcome = pipeline.run(suite, [run], store, None, reporter)
         if outcome.failed:
             raise BadInput(f"the cell failed: {outcome.failed[0].error}")
         where = record.where.model_dump(include={"variant", "replicate", "place", "method_seed"})

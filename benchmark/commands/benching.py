@@ -29,6 +29,7 @@ from benchmark.commands.shared import (
 )
 from benchmark.errors import BadInput, unknown
 from benchmark.execution import jailed
+from benchmark.execution.isolation import ISOLATION
 from benchmark.execution.local import ForkServer
 from benchmark.metrics import family
 from benchmark.reporting import duration, plain, reporter
@@ -47,8 +48,12 @@ def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
     preset: Preset = None,
     runs: Runs = Path("runs"),
     isolation: Annotated[
-        str, typer.Option(help="process; jail, without network and sight; or none, to debug in this process.")
-    ] = "process",
+        str | None,
+        typer.Option(
+            help="jail, without network and sight; process; or none, to debug in this process.",
+            show_default="jail where the machine has one",
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Groups of cells side by side.", show_default="one per core on a CPU, else 1"),
@@ -59,8 +64,8 @@ def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
 ) -> None:
     """Fit and score methods; the same command resumes after a kill and computes only what is missing."""
     with clean_errors():
-        if isolation not in pipeline.ISOLATION:
-            raise unknown("isolation", isolation, pipeline.ISOLATION)
+        if isolation not in (None, *ISOLATION):
+            raise unknown("isolation", str(isolation), ISOLATION)
         chosen, chosen_runs = chosen_methods(method, suite, preset, judge)
         store, started = Store(runs), time.monotonic()
         with reporter(console) as report:

@@ -11,6 +11,7 @@ from rich.table import Table
 from benchmark import terminal
 from benchmark.commands.shared import MethodName, RecordName, Runs, SuiteName, app, clean_errors, console
 from benchmark.errors import BadInput
+from benchmark.execution.isolation import is_strangers
 from benchmark.spec import method as methods
 from benchmark.store import Store
 from leaderboard import board, compare, frames, latents
@@ -111,7 +112,7 @@ def publish(
     """
     with clean_errors():
         found = methods.load(method)
-        written = board.publish(Store(runs), found.name, suite, found.code_hash)
+        written = board.publish(Store(runs), found.name, suite, found.code_hash, jailed=is_strangers(found.folder))
         if not written.files:
             on = f" on suite {suite}" if suite else ""
             raise BadInput(f"no records of {method}{on} in {runs}: run `make bench METHOD={method}` first")

@@ -101,6 +101,6 @@ def sentence(tried: Tried) -> str:
     if tried.missing:
         return (
             f"no jail on this machine: {tried.missing}; it needs Linux with user namespaces "
-            "(sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu) and Landlock, or leave --isolation out"
+            "(sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu) and Landlock"
         )
     return f"the jail does not hold on this machine: in it one could {', '.join(tried.worked)}"

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from benchmark import keyed
 from benchmark.data.blocks import Blocks
 from benchmark.execution.contract import Executor, Worker
+from benchmark.execution.isolation import PLAIN, weaker
 from benchmark.forward.activations import NotFinite
 from benchmark.models.network import Network
 from benchmark.records import Record
@@ -30,7 +31,7 @@ from benchmark.run.exchange import handed_over, take
 from benchmark.run.plan import MethodRun, Plan, Planned
 from benchmark.spec.cell import Group
 from benchmark.store import Store, write_text
-from benchmark.tracks.contract import Answerer, FitRequest, Scored, Track, TrustedData
+from benchmark.tracks.contract import Answerer, FitRequest, Track, TrustedData
 from benchmark.worker.session import peak_bytes
 
 Result = TypeVar("Result")
@@ -61,12 +62,13 @@ class SharedData(NamedTuple):
 
 class Fitted(NamedTuple):
     """What answers for each cell of a unit, and what fitting cost: seconds, and peak bytes of the worker. Where it was
-    loaded, what its fit had cost and what loading it did.
+    loaded, what its fit had cost and what loading it did. `isolation` is the weakest that fit and answers had.
     """
 
     worker: Worker
     answerers: Sequence[Answerer]
     cost: dict[str, float]
+    isolation: str
 
 
 def run_group(context: Context, group: Group, members: list[Planned]) -> Iterator[Record]:
@@ -173,7 +175,7 @@ def _run_unit(context: Context, shared: SharedData, run: MethodRun, unit: list[P
         return
     with closing(fitted.worker):
         for item, answerer in zip(unit, fitted.answerers, strict=True):
-            record = _attempt(partial(_score, context, shared, item, answerer, fitted.cost))
+            record = _attempt(partial(_score, context, shared, item, answerer, fitted))
             yield _failed(context, item, record) if isinstance(record, Exception) else record
 
 
@@ -185,25 +187,27 @@ def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planne
     whole = [*unit, *(_others(context, unit) if scope == "model" else ())]
     requests = [FitRequest(item.cell.keys, item.cell.row.settings) for item in whole]
     folders = [context.store.featurizer(item.known_ids.fit) for item in whole]
-    costs = [_cost_file(context, item) for item in unit]
+    costs, isolation = [_cost_file(context, item) for item in unit], context.executor.isolation
     worker = _open(context, shared, run)
     try:
         if all(folder.is_dir() for folder in folders):
             with handed_over(folders, worker.exchange()) as copies:
                 answerers = shared.track.load(worker, shared.trusted, copies, requests, scope)[:own]
             known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
-            return Fitted(worker, answerers, known | {"load_seconds": (time.monotonic() - started) / own})
+            before = known.pop("isolation", PLAIN) if known else isolation
+            cost = known | {"load_seconds": (time.monotonic() - started) / own}
+            return Fitted(worker, answerers, cost, weaker(before, isolation))
         answerers, figures = shared.track.fit(worker, shared.trusted, requests[:own], scope)
         seconds = (time.monotonic() - started) / own
         cost = {"fit_seconds": seconds, "fitted_together": own, "worker_peak_bytes": float(figures["peak_bytes"])}
         if figures.get("persistent"):
             for folder, answerer, file in zip(folders[:own], answerers, costs, strict=True):
                 if _keep(context, folder, worker, answerer):
-                    write_text(file, json.dumps(cost) + "\n")
+                    write_text(file, json.dumps({**cost, "isolation": isolation}) + "\n")
     except BaseException:
         worker.close()
         raise
-    return Fitted(worker, answerers, cost)
+    return Fitted(worker, answerers, cost, isolation)
 
 
 def _others(context: Context, unit: list[Planned]) -> list[Planned]:
@@ -217,34 +221,27 @@ def _others(context: Context, unit: list[Planned]) -> list[Planned]:
     ]
 
 
-def _score(
-    context: Context, shared: SharedData, item: Planned, answerer: Answerer, fit_cost: Mapping[str, float]
-) -> Record:
+def _score(context: Context, shared: SharedData, item: Planned, answerer: Answerer, fitted: Fitted) -> Record:
     """Compute what a cell lacks and keep its record: a new one, or the one that is there with more in it."""
     cell, started = item.cell, time.monotonic()
     context.reporter.step(f"scoring {cell.method}, {cell.group.variant} at {cell.place}", 0, 0)
     scored = shared.track.score(shared.trusted, answerer, cell.keys, item.missing, context.reporter.step)
     if item.record is not None:
         record = provenance.extended(context.plan, item, scored)
+        record = record.model_copy(update={"isolation": weaker(record.isolation, fitted.isolation)})
         context.store.extend(record, scored.samples, scored.tables)
         return record
     cost = {
-        **fit_cost,
+        **fitted.cost,
         "group_seconds": shared.seconds,
         "score_seconds": time.monotonic() - started,
         "harness_peak_bytes": float(peak_bytes()),
         **shared.trusted.cost(),
     }
-    record = _record(context, shared, item, scored, cost)
+    record = provenance.record(context.plan, item, scored, gate=shared.gate, cost=cost, isolation=fitted.isolation)
     room = context.store.kept_bytes() < context.plan.suite.keep_gib * 2**30
     context.store.put(record, scored.samples, scored.arrays if room else None, scored.tables)
     return record
-
-
-def _record(context: Context, shared: SharedData, item: Planned, scored: Scored, cost: Mapping[str, float]) -> Record:
-    return provenance.record(
-        context.plan, item, scored, gate=shared.gate, cost=cost, isolation=context.executor.isolation
-    )
 
 
 def _undefined(context: Context, shared: SharedData, item: Planned, reason: str) -> Record:

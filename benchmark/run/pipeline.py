@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
@@ -23,8 +23,7 @@ from benchmark.execution import environments
 from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.environments import Environment
 from benchmark.execution.in_process import InProcess
-from benchmark.execution.jailed import Jailed
-from benchmark.execution.local import ForkServers
+from benchmark.execution.isolation import ISOLATION, open_executor
 from benchmark.models.mini import builtin
 from benchmark.records import Record
 from benchmark.reporting import Reporter, Silent
@@ -37,8 +36,6 @@ from benchmark.spec.cell import Group, grouped
 from benchmark.spec.suite import Suite
 from benchmark.store import Store, finished
 from benchmark.tracks.contract import Track, track_class
-
-ISOLATION: dict[str, Callable[[], Executor]] = {"process": ForkServers, "jail": Jailed, "none": InProcess}
 
 
 class Outcome(NamedTuple):
@@ -66,7 +63,7 @@ def run(
     suite: Suite,
     runs: Sequence[MethodRun],
     store: Store,
-    isolation: str,
+    isolation: str | None,
     reporter: Reporter,
     *,
     jobs: int | None = 1,
@@ -75,17 +72,19 @@ def run(
     """Compute what any cell of the methods lacks, then the joins.
 
     `jobs` groups run side by side, in processes of their own; None for as many as the machine takes, one where the
-    judge is a language model. With `replay` such a judge answers from its transcripts alone.
+    judge is a language model. With `replay` such a judge answers from
+    its transcripts alone. Without `isolation` methods have the best that there is.
 
     Raises:
         BadInput: before any compute, when something is known to fail.
     """
     store.check()
-    with store.locked(), closing(ISOLATION[isolation]()) as executor:
+    folders = [one.method.folder for one in runs]
+    with store.locked(), closing(open_executor(isolation, folders, reporter.say)) as executor:
         runs = [one._replace(environment=_environment(one, executor, store, reporter)) for one in runs]
         planned = _restamped(plan.make(suite, runs, store, download=True), store)
         joint = frozenset(one.method.name for one in runs if _check_settings(planned, one, executor, store))
-        work = Work(planned, joint, store.root, isolation, replay)
+        work = Work(planned, joint, store.root, executor.isolation, replay)
         tracks = {name: _open_track(work, name) for name in planned.tracks}
         try:
             for name, track in tracks.items():

@@ -42,7 +42,7 @@ def asked(
 def test_a_sound_wrapper_passes_every_question(tmp_path: Path) -> None:
     findings = list(asked(tmp_path))
     assert [found for found in findings if found.refused] == []
-    assert len(findings) == 13
+    assert len(findings) == 14
     said = {found.asked: found.said for found in findings}
     assert "FVU 0." in said["encodes and decodes as the library that it wraps"]
     assert "may take about" in said["time and memory"]
@@ -71,13 +71,22 @@ FAULTS = {
     "wide activations": ("width 512", "out of memory"),
     "few tokens": ("more latents than tokens", "cannot draw more rows"),
     "writes beside itself": ("writes nowhere", "left_behind"),
+    "reads what is not its own": (
+        "in jail",
+        "PermissionError: .*wrapper-data.json.*reads Python, libraries and its own",
+    ),
+    "opens a socket": ("in jail", "PermissionError: .*has no network"),
+    "knows where it is": ("in jail", "the fit is another one: "),
     "writes elsewhere": ("writes nowhere", "elsewhere: a method may write"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_refused_with_its_reason(fault: str, tmp_path: Path) -> None:
+def test_a_planted_fault_is_refused_with_its_reason(fault: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     question, reason = FAULTS[fault]
+    if question == "in jail":
+        request.getfixturevalue("needs_jail")
+        (tmp_path / "wrapper-data.json").write_text("{}")
     refused = next((found for found in asked(tmp_path, fault) if found.refused), None)
     assert refused is not None, "nothing was refused"
     assert question in refused.asked

@@ -3,6 +3,7 @@
 SOURCE = '''
 import json
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -54,6 +55,12 @@ class Wrapper:
     def fit(self, activations, *, seed):
         if self.fault == "its own seed":
             seed = time.time_ns()
+        if self.fault == "reads what is not its own":
+            Path(__file__).parents[1].joinpath("wrapper-data.json").read_text()
+        if self.fault == "opens a socket":
+            socket.socket().close()
+        if self.fault == "knows where it is" and os.getpid() < 10:
+            seed += 1
         if self.fault == "writes beside itself":
             Path(__file__).with_name("left_behind").write_text("a cache")
         if self.fault == "writes elsewhere":

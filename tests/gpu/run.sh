@@ -10,4 +10,6 @@ failed=0
 "$python" -m pytest -q -p no:cacheprovider tests/gpu || failed=1
 "$python" -m tests.gpu.measure || failed=1
 { "$python" -m benchmark run topk_sae --suite smoke --runs "$runs" && "$python" -m benchmark guard topk_sae --runs "$runs"; } || failed=1
+# Whether a jail takes a device is to be learnt: it is not the default there.
+"$python" -m benchmark run topk_sae --suite smoke --isolation jail --runs "$runs/jail" && echo "jail: works on this device"
 exit "$failed"

@@ -157,12 +157,8 @@ def plain() -> Iterator[Executor]:
 
 
 @pytest.fixture(scope="module")
-def jail() -> Iterator[Executor]:
-    """Skipped where the system refuses a jail; one whose walls do not hold is an error."""
-    with closing(ForkServer()) as server:
-        missing = jailed.trial(server).missing
-    if missing is not None:
-        pytest.skip(missing)
+def jail(needs_jail: None) -> Iterator[Executor]:
+    """One whose walls do not hold is an error."""
     with closing(Jailed()) as made:
         yield made
 

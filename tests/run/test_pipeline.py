@@ -138,6 +138,22 @@ def test_without_isolation_the_numbers_are_the_same(done: dict[str, Any], tmp_pa
     assert all(found[key] == expected[key] for key in found)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("none", "process"), ("process", "none")], ids=["fitted with less", "extended with less"]
+)
+def test_a_record_says_the_weakest_isolation_that_it_rests_on(
+    tiny: dict[str, Any], tmp_path: Path, first: str, second: str
+) -> None:
+    one = tiny | {"hookpoints": ["layers.1"], "variants": ["trained"], "metrics": ["l0@1"]}
+    run(Suite.model_validate(one), tmp_path, Silent(), first)
+    assert {record.isolation for record in scored(tmp_path).values()} == {first}
+    run(Suite.model_validate(one | {"metrics": ["l0@1", "fvu@1"]}), tmp_path, Silent(), second)
+    assert {(record.isolation, "fvu@1" in record.metrics) for record in scored(tmp_path).values()} == {("none", True)}
+    run(Suite.model_validate(one | {"latents": 7}), tmp_path, Silent(), second)
+    made = [record for record in Store(tmp_path).selected()[0] if record.suite["latents"] == 7]
+    assert {record.isolation for record in made} == {"none"}, "scored anew, of a fit that is kept"
+
+
 class Watching(Silent):
     """Keeps how many threads BLAS has while a group is computed."""
 
