@@ -3,6 +3,7 @@
 
 SUITE_FROM := $(origin SUITE)
 BASE_FROM := $(origin BASE)
+SALT_FROM := $(origin SALT)
 SUITE ?= mini
 RUNS ?= runs
 BASE ?= HEAD~1
@@ -12,7 +13,7 @@ PYTHON ?=
 GUARD := .guard
 
 # What the user says reaches commands as text: neither make nor the shell reads it.
-SAID := METHOD SAMPLE REVIEW FILES HEAD OUT NAME TRACK SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE
+SAID := METHOD SAMPLE REVIEW FILES HEAD OUT NAME TRACK SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE SALT
 $(foreach name,$(SAID),$(eval override $(name) := $$(value $(name))))
 export $(SAID)
 
@@ -37,6 +38,7 @@ help:
 	@echo "make bench METHOD=topk_sae [SUITE=mini] [PRESET=...]   fit and score a method, print its verdict (mini: five minutes)"
 	@echo "  METHOD=\"topk_sae mine path/to/other\", METHOD=all     several methods share every forward pass; ALL=1: print everything"
 	@echo "  METHOD=floors                                         methods that learn nothing, which a claim must lead"
+	@echo "  SALT=...                                              repeat a row's draws by the salt of its record; SALT= for none"
 	@echo "  JUDGE=local-chat-completions:model=...,base_url=...   any model of lm-eval's registry as judge; REPLAY=1: from transcripts"
 	@echo "make new NAME=mine [TRACK=features]                 submissions/mine/ from a template: it runs as it stands"
 	@echo "make check METHOD=mine                              does it keep the contract? a minute, no network"
@@ -45,13 +47,14 @@ help:
 	@echo "make publish METHOD=topk_sae [SUITE=...]            your whole rows to leaderboard/results/, four files each"
 	@echo "make review BASE=origin/main                        may this branch be a pull request with a method? (what CI asks)"
 	@echo "make verify METHOD=mine SAMPLE=4 [SUITE=...]        compute some published cells again, drawn by a fresh key"
+	@echo "  FRESH=1                                               ... with seeds, draws and nulls that nobody knew"
 	@echo "make leaderboard                                    render the boards"
 	@echo "make validate-statistics                            simulate what the statistic promises, minutes"
 	@echo "make benchmark                                      speed and memory, beside other libraries, long"
 	@echo "make benchmark-compare BASE=...                     speed of this tree against another commit, in one job"
 
 bench: $(SETUP)
-	@$(PY) -m benchmark run "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(ISOLATION),--isolation "$$ISOLATION") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE") $(if $(REPLAY),--replay) $(if $(ALL),--all)
+	@$(PY) -m benchmark run "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(ISOLATION),--isolation "$$ISOLATION") $(if $(filter command environment,$(SALT_FROM)),--salt "$$SALT") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE") $(if $(REPLAY),--replay) $(if $(ALL),--all)
 
 new: $(SETUP)
 	@$(PY) -m benchmark new "$$NAME" $(if $(TRACK),--track "$$TRACK")
@@ -60,7 +63,7 @@ check: $(SETUP)
 	@$(PY) -m benchmark check "$$METHOD" --runs "$$RUNS"
 
 plan: $(SETUP)
-	@$(PY) -m benchmark plan "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE")
+	@$(PY) -m benchmark plan "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(filter command environment,$(SALT_FROM)),--salt "$$SALT") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE")
 
 test: $(SETUP)
 	$(PY) -m ruff check .
@@ -87,7 +90,7 @@ comment: $(SETUP)
 	@$(PY) -m benchmark comment "$$REVIEW" $(if $(FILES),--files "$$FILES") $(if $(HEAD),--head "$$HEAD") $(if $(OUT),--out "$$OUT")
 
 verify: $(SETUP)
-	@$(PY) -m benchmark verify "$$METHOD" --sample "$${SAMPLE:-4}" $(if $(filter command environment,$(SUITE_FROM)),--suite "$$SUITE") --runs "$$RUNS" $(if $(MARK),--mark)
+	@$(PY) -m benchmark verify "$$METHOD" --sample "$${SAMPLE:-4}" $(if $(filter command environment,$(SUITE_FROM)),--suite "$$SUITE") --runs "$$RUNS" $(if $(FRESH),--fresh) $(if $(MARK),--mark)
 
 publish: $(SETUP)
 	@$(PY) -m benchmark publish "$$METHOD" --runs "$$RUNS" $(if $(filter command,$(SUITE_FROM)),--suite "$$SUITE")

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 SCHEMA = 3
+LONGEST_SALT = 100
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.:@-]*$", max_length=100)]
 FamilyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]*$", max_length=100)]
+Salt = Annotated[str, Field(max_length=LONGEST_SALT, description="what seeds and draws are keyed by beside the cell")]
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
@@ -54,6 +56,7 @@ class Record(_Closed):
     suite_hash: Id = Field(description="content of the suite: its text, weights, budgets, variants, places")
     settings_hash: Id = Field(description="what must be equal for cells to share a row")
     settings: dict[str, Any]
+    salt: Salt = ""
     suite: dict[str, Any] = Field(description="what the suite says, without metrics and local paths")
     families: dict[FamilyName, Id] = Field(
         default_factory=dict, description="which families of metrics were computed, and by which definition"

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +27,9 @@ from benchmark.errors import BadInput
 from benchmark.records import Join, Record
 
 MARKER = ".nullgap"
-"""Says that a folder is ours to write into; nothing is written into a folder with other things and without it."""
+"""Says that a folder is ours to write into; nothing is written into a folder with other things and without it. In it
+stands the folder's salt, drawn when it was made.
+"""
 TEMPORARY = ("", "records/*/*", "featurizers", "pretrained", "arrays", "blocks")
 """Folders of a store that hold files and folders which are not finished yet: `.<name>.tmp`."""
 SPOOLED = re.compile("[0-9a-f]{32}")
@@ -64,9 +67,23 @@ class Store:
                 )
             with tempfile.TemporaryFile(dir=self.root):
                 pass
-            (self.root / MARKER).touch()
+            with suppress(FileExistsError), (self.root / MARKER).open("x", encoding="utf-8") as marker:
+                marker.write(json.dumps({"salt": secrets.token_hex(8)}) + "\n")
         except OSError as error:
             raise BadInput(f"results folder {self.root} cannot be written: {error.strerror}") from error
+
+    @property
+    def salt(self) -> str:
+        """What keys the seeds and draws of methods that are not the repository's; none in folders of earlier versions.
+
+        Raises:
+            BadInput: the marker says no salt, and yet is not empty.
+        """
+        text = (self.root / MARKER).read_text(encoding="utf-8").strip()
+        try:
+            return str(json.loads(text)["salt"]) if text else ""
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{self.root / MARKER} does not say a salt: {error!r}") from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:

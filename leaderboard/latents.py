@@ -136,6 +136,7 @@ def record_of(row: ResultRow, place: CellPlace) -> Record:
         suite_hash=info.suite_hash,
         settings_hash=cell["settings_hash"],
         settings=info.settings,
+        salt=info.salt,
         suite=info.content,
         families=info.families,
         metrics={

@@ -98,6 +98,11 @@ def text(
     if any(row.pretrained for row in rows):
         beside = [lines for row in rows for other in recipe if (lines := _beside(row, other))]
         parts += ["### Trained elsewhere", ELSEWHERE, *map(markdown.table, beside)]
+    parts += [
+        markdown.plain(f"Seeds and draws ({row.info.label}): keyed by the salt {row.info.salt}.")
+        for row in rows
+        if row.info.salt
+    ]
     parts += [_verified(row) for row in rows if row.info.verification is not None]
     cases = {entry.name for entry in own if entry.draws is not None}
     paired = [row for row in rows if row.name not in cases]

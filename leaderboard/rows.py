@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from benchmark import keyed
 from benchmark.metrics import family
-from benchmark.records import FamilyName, Id, Join, MetricName, Name, Record
+from benchmark.records import FamilyName, Id, Join, MetricName, Name, Record, Salt
 from benchmark.spec.pretrained import has_fit, is_pretrained
 from benchmark.spec.variant import Variant
 from benchmark.store import log
@@ -72,6 +72,7 @@ class RowInfo(_Closed):
     suite_hash: Id
     settings_hash: Id
     settings: dict[str, Any]
+    salt: Salt = ""
     content: dict[str, Any] = Field(description="what the suite says, without metrics and local paths")
     families: dict[FamilyName, Id]
     hashes: dict[str, str] = Field(description="tokenizer, data and method code")
@@ -206,6 +207,7 @@ def _row(members: list[Record], joins: Mapping[str, list[Join]], tables: Tables)
         suite_hash=first.suite_hash,
         settings_hash=first.settings_hash,
         settings=first.settings,
+        salt=first.salt,
         content=first.suite,
         families=first.families,
         hashes={name: value for name, value in first.hashes.items() if name not in own},

@@ -260,6 +260,9 @@ def test_a_published_row_is_shown_and_verified_from_its_files(
     assert marked.info.verification is not None
     assert marked.info.verification.key == "any"
     assert set(marked.info.verification.cells) < {f"trained/{seed}/layers.1/0" for seed in range(2)}
+    fresh = runner.invoke(app, ["verify", name, "--fresh", *elsewhere])
+    assert fresh.exit_code == 2
+    assert "seeds and draws are new, and the record's row has under three replicates to go by" in fresh.output
     shown = runner.invoke(app, ["show", name[:10], *elsewhere])
     assert shown.exit_code == 0, shown.output
     assert f"{row.info.details['sha256']}.parquet" in shown.stdout

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,27 +21,32 @@ from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec.method import RunSettings
 from benchmark.spec.suite import BUILT_IN, Suite
+from benchmark.spec.variant import Variant
 from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL
-from benchmark.stats.prediction import tolerance
+from benchmark.stats.prediction import ALPHA, apart, unlikely
 from benchmark.store import Store
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
+FRESH_DRAWS = 2**31
 
 
 class MovedMetric(NamedTuple):
-    """A metric that came out otherwise."""
+    """A metric that came out otherwise; `beyond`: outside what holds for all values that were compared at once, too."""
 
     metric: str
     recorded: float | None
     found: float | None
+    beyond: bool = True
 
 
 class Verified(NamedTuple):
-    """How many metrics were compared, and within what; which moved; what differs in hashes, versions and hardware; and
-    whether code, weights, text and what the method requires are the record's.
+    """Which metrics were compared, and within what; which moved; what differs in hashes, versions and hardware; and
+    whether code, weights, text and what the method requires are the record's. `exact`: nothing may move, as platform
+    and salt are the record's.
     """
 
-    compared: int
+    compared: tuple[str, ...]
+    exact: bool
     moved: list[MovedMetric]
     differences: list[str]
     within: str
@@ -103,11 +109,16 @@ def _suite_of(record: Record, every: bool) -> Suite:
     )
 
 
-def recompute(record: Record, reporter: Reporter, kept: Store | None = None) -> Record:
-    """The cell, fitted and scored again in a folder of its own; what its method requires is kept in `kept`."""
+def recompute(record: Record, reporter: Reporter, kept: Store | None = None, *, fresh: str | None = None) -> Record:
+    """The cell, fitted and scored again in a folder of its own; what its method requires is kept in `kept`. A `fresh`
+    salt gives seeds, draws and the null's weights that nobody could prepare for.
+    """
     method = methods.load(record.where.method)
     suite = suite_of(record, every=method.manifest.scope == "model")
-    run = MethodRun(method, [RunSettings(record.where.label, record.settings)])
+    if fresh is not None:
+        suite = suite.model_copy(update={"variants": (_drawn_anew(record.where.variant, fresh),)})
+    salt = record.salt if fresh is None else fresh
+    run = MethodRun(method, [RunSettings(record.where.label, record.settings, salt)])
     if method.requirements and kept is not None:
         kept.check()
         run = run._replace(environment=environments.prepare(method, kept.root / "environments", reporter.say))
@@ -116,11 +127,17 @@ def recompute(record: Record, reporter: Reporter, kept: Store | None = None) -> 
         outcome = pipeline.run(suite, [run], store, None, reporter)
         if outcome.failed:
             raise BadInput(f"the cell failed: {outcome.failed[0].error}")
-        where = record.where.model_dump(include={"variant", "replicate", "place", "method_seed"})
+        where = record.where.model_dump(include={"replicate", "place", "method_seed"})
         for again in store.records(suite.name, method.name):
             if again.where.model_dump(include=set(where)) == where:
                 return again
     raise BadInput(f"{record.where.place} is no place of the suite that record {record.score_id} names")
+
+
+def _drawn_anew(variant: str, salt: str) -> str:
+    """A null as it was not drawn before; what is no null as it is."""
+    parsed = Variant.parse(variant)
+    return str(parsed._replace(draw=keyed.seed("fresh", salt) % FRESH_DRAWS)) if parsed.is_null else variant
 
 
 def tag(record: Record) -> str:
@@ -135,32 +152,61 @@ def tag(record: Record) -> str:
     return "-".join(map(str, parts)).replace(" ", "-")
 
 
-def compare(record: Record, again: Record, row: Sequence[Record] = ()) -> Verified:
-    """What came out otherwise. On the platform of the record values must agree at a relative 1e-4; elsewhere within
-    what one new value may differ from those of the replicates, from the other records of its row (see `prediction`).
+def drifted(found: Sequence[Verified], claims: Collection[str]) -> bool:
+    """Whether chance does not explain what moved in these cells: a value beyond what holds for all at once (2.5 %), or
+    a metric that lies outside its interval in more cells than chance has it (1.25 % for those that claims rest on
+    together, as much for the others).
     """
+    if any(one.exact and one.moved for one in found) or any(moved.beyond for one in found for moved in one.moved):
+        return True
+    could = Counter(name for one in found for name in one.compared)
+    did = Counter(moved.metric for one in found for moved in one.moved)
+    own = {name: sum((other in claims) == (name in claims) for other in could) for name in did}
+    return any(unlikely(count, could[name], ALPHA / 4 / own[name]) for name, count in did.items())
+
+
+def compare(record: Record, again: Record, row: Sequence[Record] = (), cells: int = 1) -> Verified:
+    """What came out otherwise. On the platform of the record, with its salt, values must agree at a relative 1e-4; else
+    within what two values of a replicate may lie apart, judging by the other replicates of the row (see
+    `prediction`), one of so many `cells`.
+    """
+    fresh = again.salt != record.salt
+    if fresh:  # a null's weights are others then, as they should be
+        again = again.model_copy(update={"hashes": again.hashes | {"weights": record.hashes["weights"]}})
     differences = [
         f"{name}: {before} is now {after}"
         for part in ("hashes", "versions", "environment", "hardware")
         for name, before in getattr(record, part).items()
         if (after := getattr(again, part).get(name)) != before
     ]
-    if tag(record) == tag(again) and record.hardware.get("device") == "cpu":
+    if not fresh and tag(record) == tag(again) and record.hardware.get("device") == "cpu":
         shared = [name for name in record.metrics if name in again.metrics]
-        moved = [name for name in shared if not equal(record.metrics[name], again.metrics[name])]
-        compared, within = len(shared), f"a relative {RELATIVE:.0e}: the platform is the record's"
+        moved = dict.fromkeys((name for name in shared if not equal(record.metrics[name], again.metrics[name])), True)
+        compared, exact = tuple(shared), True
+        within = f"a relative {RELATIVE:.0e}: the platform is the record's"
     else:
-        allowed = {name: size for name, size in _spreads(record, row).items() if name in again.metrics}
-        moved = [name for name in allowed if not _near(record.metrics[name], again.metrics[name], allowed[name])]
-        compared = len(allowed)
-        within = (
-            f"the spread of {len(_alike(record, row))} other replicates: the platform is another one, where sums round "
-            f"otherwise and training goes on from there ({len(record.metrics) - compared} metrics have no spread to "
-            "go by)"
+        spreads = {name: values for name, values in _spreads(record, row).items() if name in again.metrics}
+        compared, exact = tuple(spreads), False
+        moved = {
+            name: not _near(record, again, name, apart(*spread, values=2 * len(spreads) * cells))
+            for name, spread in spreads.items()
+            if not _near(record, again, name, apart(*spread))
+        }
+        why = (
+            "seeds, draws and nulls are new"
+            if fresh
+            else "the platform is another one, where sums round otherwise and training goes on from there"
         )
-    values = [MovedMetric(name, record.metrics[name].value, again.metrics[name].value) for name in moved]
+        within = (
+            f"the spread of {len(_alike(record, row))} other replicates: {why} ({len(record.metrics) - len(compared)} "
+            "metrics have no spread to go by)"
+        )
+    values = [
+        MovedMetric(name, record.metrics[name].value, again.metrics[name].value, beyond)
+        for name, beyond in moved.items()
+    ]
     same = (record.hashes, record.environment) == (again.hashes, again.environment)
-    return Verified(compared, values, differences, within, same)
+    return Verified(compared, exact, values, differences, within, same)
 
 
 def _alike(record: Record, row: Sequence[Record]) -> list[Record]:
@@ -171,19 +217,20 @@ def _alike(record: Record, row: Sequence[Record]) -> list[Record]:
     return [other for other in others if (other.where.model_dump(exclude=same), other.settings_hash) == wanted]
 
 
-def _spreads(record: Record, row: Sequence[Record]) -> dict[str, float]:
-    """Tolerance of every metric that is defined in three replicates."""
+def _spreads(record: Record, row: Sequence[Record]) -> dict[str, tuple[float, int]]:
+    """Standard deviation of every metric that is defined in three replicates, and in how many it is."""
     allowed = {}
     for name in record.metrics:
         known = [other.metrics[name].value for other in _alike(record, row) if name in other.metrics]
         values = [value for value in known if value is not None]
         if len(values) >= FEWEST_FOR_INTERVAL:
-            allowed[name] = tolerance(float(np.std(values, ddof=1)), len(values))
+            allowed[name] = float(np.std(values, ddof=1)), len(values)
     return allowed
 
 
-def _near(one: MetricValue, other: MetricValue, allowed: float) -> bool:
+def _near(record: Record, again: Record, name: str, allowed: float) -> bool:
     """Within tolerance; undefined or not may change where a value is near its floor."""
+    one, other = record.metrics[name], again.metrics[name]
     if one.value is None or other.value is None:
         return True
     return abs(one.value - other.value) <= max(allowed, RELATIVE * abs(one.value) + ABSOLUTE)

@@ -21,11 +21,13 @@ from benchmark.commands.shared import (
     MethodNames,
     Preset,
     Runs,
+    Salt,
     SuiteName,
     app,
     chosen_methods,
     clean_errors,
     console,
+    salted,
 )
 from benchmark.errors import BadInput, unknown
 from benchmark.execution import jailed
@@ -60,6 +62,7 @@ def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
     ] = None,
     judge: JudgeLine = None,
     replay: Annotated[bool, typer.Option("--replay", help="Let the judge answer from its transcripts alone.")] = False,
+    salt: Salt = None,
     everything: Annotated[bool, typer.Option("--all", help="Print every metric, judge and reason.")] = False,
 ) -> None:
     """Fit and score methods; the same command resumes after a kill and computes only what is missing."""
@@ -68,6 +71,8 @@ def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
             raise unknown("isolation", str(isolation), ISOLATION)
         chosen, chosen_runs = chosen_methods(method, suite, preset, judge)
         store, started = Store(runs), time.monotonic()
+        store.check()
+        chosen_runs = salted(chosen_runs, store, salt)
         with reporter(console) as report:
             outcome = pipeline.run(chosen, chosen_runs, store, isolation, report, jobs=jobs, replay=replay)
         labels = {(one.method.name, row.label) for one in chosen_runs for row in one.rows}
@@ -87,20 +92,21 @@ def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
 
 
 @app.command("plan")
-def show_plan(
+def show_plan(  # noqa: PLR0917  typer: every option is a parameter
     method: MethodNames,
     suite: SuiteName = "mini",
     preset: Preset = None,
     runs: Runs = Path("runs"),
     judge: JudgeLine = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Groups of cells side by side.")] = None,
+    salt: Salt = None,
 ) -> None:
     """Show the cells of a run, which are done, and what the rest will take: time, disk, requests to a judge."""
     with clean_errors():
         chosen, chosen_runs = chosen_methods(method, suite, preset, judge)
         store = Store(runs)
         store.check()
-        made = plan.make(chosen, chosen_runs, store, download=False)
+        made = plan.make(chosen, salted(chosen_runs, store, salt), store, download=False)
         table = Table("method", "settings", "replicate", "variant", "place", "seed", "state")
         for item in made.cells:
             cell = item.cell

@@ -13,11 +13,13 @@ import typer
 from benchmark import terminal
 from benchmark.errors import BadInput
 from benchmark.judges import open as judges
+from benchmark.records import LONGEST_SALT
 from benchmark.reporting import plain, quiet_libraries
 from benchmark.run import plan
 from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
+from benchmark.store import Store
 
 app = typer.Typer(
     name="nullgap",
@@ -45,6 +47,14 @@ JudgeLine = Annotated[
 Preset = Annotated[str | None, typer.Option("--preset", help="A preset of the method, instead of the suite's choice.")]
 RecordName = Annotated[
     str, typer.Argument(help="A record's path, or the beginning of its score id.", show_default=False)
+]
+Salt = Annotated[
+    str | None,
+    typer.Option(
+        "--salt",
+        help="What seeds and draws are keyed by, as a record says it.",
+        show_default="none for baselines, else the results folder's own",
+    ),
 ]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder for records, logs and the local board.")]
 
@@ -79,3 +89,16 @@ def chosen_methods(
         ]
         chosen = chosen.model_copy(update={"judge": judge})
     return chosen, runs
+
+
+def salted(runs: list[MethodRun], store: Store, salt: str | None) -> list[MethodRun]:
+    """Runs whose seeds and draws are keyed by a salt: the one that is said, else the folder's for all methods but the
+    repository's own, whose published numbers everybody can repeat.
+    """
+    if salt is not None and (len(salt) > LONGEST_SALT or not salt.isprintable()):
+        raise BadInput(f"a salt has at most {LONGEST_SALT} characters, and none that cannot be seen")
+    made = []
+    for one in runs:
+        own = ("" if one.method.is_baseline else store.salt) if salt is None else salt
+        made.append(one._replace(rows=[row._replace(salt=own) for row in one.rows]))
+    return made

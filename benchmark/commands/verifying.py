@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,13 @@ from benchmark.reporting import Finding, plain, reporter
 from benchmark.run import pipeline
 from benchmark.spec import method as methods
 from benchmark.store import Store
+from benchmark.tracks.contract import track_class
 from leaderboard import board, latents, publication, review
 from leaderboard.latents import FoundCell
 
 
 @app.command("verify")
-def verify_record(
+def verify_record(  # noqa: PLR0917  typer: every option is a parameter
     record: Annotated[
         str,
         typer.Argument(
@@ -36,6 +38,9 @@ def verify_record(
     ] = None,
     suite: Annotated[str | None, typer.Option("--suite", help="Of this suite alone.", show_default="all")] = None,
     key: Annotated[str | None, typer.Option(help="What draws the sample.", show_default="drawn and printed")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="With seeds, draws and nulls that nobody knew: values within the spread.")
+    ] = False,
     mark: Annotated[bool, typer.Option("--mark", help="Call rows verified whose sampled cells are the same.")] = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -44,18 +49,20 @@ def verify_record(
         if number is None:
             if mark or key or suite:
                 raise BadInput("--mark, --key and --suite go with --sample")
-            if _again(latents.find(record, runs, board.RESULTS), Store(runs)).moved:
+            _, drifted = _again([latents.find(record, runs, board.RESULTS)], Store(runs), fresh=fresh)
+            if drifted:
                 raise typer.Exit(1)
             return
         key = key or secrets.token_hex(8)
         cells = latents.published(board.RESULTS, record, suite, runs / "details")
         chosen = [cells[score_id]() for score_id in verify.sample(list(cells), number, key)]
         console.print(f"{len(chosen)} of {len(cells)} cells, drawn by --key {key}", highlight=False)
-        found = [_again(cell, Store(runs)) for cell in chosen]
-        if moved := sum(bool(one.moved) for one in found):
+        found, drifted = _again(chosen, Store(runs), fresh=fresh)
+        moved = sum(bool(one.moved) for one in found)
+        if drifted:
             console.print(f"{moved} of {len(found)} cells came out otherwise", style="red")
             raise typer.Exit(1)
-        console.print(f"{len(found)} cells are the same")
+        console.print(f"{len(found)} cells are {'the same' if all(one.exact for one in found) else 'as before'}")
         if mark and not all(one.of_the_same for one in found):
             raise BadInput("code, weights, text or requirements are not those of the rows: nothing is marked")
         if mark:
@@ -110,26 +117,37 @@ def comment_review(
         out.write_text(text, encoding="utf-8")
 
 
-def _again(cell: FoundCell, kept: Store) -> Verified:
-    """A cell computed again; prints what came out otherwise."""
+def _again(cells: Sequence[FoundCell], kept: Store, *, fresh: bool) -> tuple[list[Verified], bool]:
+    """Cells computed again, and whether more came out otherwise than chance explains; prints what did."""
+    found = [_one_again(cell, kept, len(cells), fresh=fresh) for cell in cells]
+    track = track_class(cells[0].record.where.track)
+    return found, verify.drifted(found, {track.headline, *track.beside})
+
+
+def _one_again(cell: FoundCell, kept: Store, cells: int, *, fresh: bool) -> Verified:
     with reporter(console) as report:
-        after = verify.recompute(cell.record, report, kept)
-    verified = verify.compare(cell.record, after, cell.others)
+        after = verify.recompute(cell.record, report, kept, fresh=secrets.token_hex(8) if fresh else None)
+    verified = verify.compare(cell.record, after, cell.others, cells)
     for difference in verified.differences:
         console.print(plain(difference), highlight=False, markup=False)
     if not verified.compared:
-        raise BadInput("the platform is another one, and the record's row has under three replicates to go by")
+        raise BadInput(
+            f"{'seeds and draws are new' if fresh else 'the platform is another one'}, and the record's row has under "
+            "three replicates to go by"
+        )
+    number = len(verified.compared)
     console.print(
-        f"{terminal.cell_name(cell.record)}: {verified.compared} metrics compared within {verified.within}",
-        soft_wrap=True,
+        f"{terminal.cell_name(cell.record)}: {number} metrics compared within {verified.within}", soft_wrap=True
     )
     if not verified.moved:
-        console.print(f"{verified.compared} metrics are the same")
+        console.print(f"{number} metrics are {'the same' if verified.exact else 'within that'}")
         return verified
     table = Table("metric", "record", "now")
     for moved in verified.moved:
         table.add_row(moved.metric, str(moved.recorded), str(moved.found))
     console.print(table)
+    if not verified.exact:
+        console.print(f"{len(verified.moved)} of {number} lie outside their 95 % interval; chance alone has one in 20")
     return verified
 
 

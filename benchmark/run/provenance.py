@@ -180,4 +180,5 @@ def _identity(plan: Plan, item: Planned) -> dict[str, Any]:
         "suite_hash": plan.suite_hashes[plan.track_of(cell).name],
         "suite": content(suite, plan.track_of(cell)),
         "settings": cell.row.settings,
+        "salt": cell.row.salt,
     }

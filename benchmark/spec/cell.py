@@ -24,20 +24,27 @@ class Group(NamedTuple):
 
 
 class CellKeys(NamedTuple):
-    """What the draws of a cell are keyed by: never the variant, so that variants are paired."""
+    """What the draws of a cell are keyed by: never the variant, so that variants are paired. All but the salt may be
+    guessed by a method.
+    """
 
     subject: str
     replicate: int
     method_seed: int
     place: str
+    salt: str = ""
 
     def rng(self, purpose: str, *more: object) -> np.random.Generator:
         """The generator of one purpose."""
-        return keyed.rng(purpose, *self, *more)
+        return keyed.rng(*self._of(purpose), *more)
 
     def seed(self, purpose: str) -> int:
         """A seed for a method, of its fit or of the order of its batches."""
-        return keyed.seed(purpose, *self)
+        return keyed.seed(*self._of(purpose))
+
+    def _of(self, purpose: str) -> tuple[object, ...]:
+        *where, salt = self
+        return ([purpose, salt] if salt else purpose, *where)
 
 
 class Cell(NamedTuple):
@@ -54,12 +61,13 @@ class Cell(NamedTuple):
         """What identifies the cell within a suite, as plain values."""
         group = self.group
         where = (group.subject, group.replicate, str(group.variant))
-        return (self.method, self.row.settings, *where, self.method_seed, self.place)
+        salt = (self.row.salt,) if self.row.salt else ()
+        return (self.method, self.row.settings, *where, self.method_seed, self.place, *salt)
 
     @property
     def keys(self) -> CellKeys:
         """What its draws are keyed by."""
-        return CellKeys(self.group.subject, self.group.replicate, self.method_seed, self.place)
+        return CellKeys(self.group.subject, self.group.replicate, self.method_seed, self.place, self.row.salt)
 
     @property
     def opaque(self) -> str:

@@ -91,12 +91,20 @@ class Method(NamedTuple):
     code_hash: str
     requirements: tuple[str, ...] = ()
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is one of the repository's own."""
+        return self.folder.parent.resolve() == HOMES[0].resolve()
+
 
 class RunSettings(NamedTuple):
-    """One way of running a method: complete settings, and the short text that tells them from the defaults."""
+    """One way of running a method: complete settings, and the short text that tells them from the defaults. Seeds and
+    draws are keyed by `salt`, too, so that who knows the benchmark does not know them; none gives the baselines' own.
+    """
 
     label: str
     settings: dict[str, Any]
+    salt: str = ""
 
 
 def names(homes: tuple[Path, ...] = HOMES) -> list[str]:

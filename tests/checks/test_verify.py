@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmark import keyed
@@ -17,6 +18,7 @@ from benchmark.spec import cell as cells
 from benchmark.spec import method as methods
 from benchmark.spec.suite import Suite
 from benchmark.spec.variant import Variant
+from benchmark.stats.prediction import apart
 from benchmark.store import Store
 
 SETTINGS = {
@@ -47,7 +49,9 @@ def test_a_cell_is_the_same_again(record: Record) -> None:
     again = verify.recompute(record, Silent())
     assert again.score_id == record.score_id
     found = verify.compare(record, again)
-    assert found.compared == len(record.metrics) > 5
+    assert found.compared == tuple(record.metrics)
+    assert len(found.compared) > 5
+    assert found.exact
     assert found.moved == []
     assert found.differences == []
     assert found.within == "a relative 1e-04: the platform is the record's"
@@ -83,7 +87,7 @@ def test_on_another_processor_the_rows_own_seeds_decide(record: Record) -> None:
     assert near.within.startswith("the spread of 4 other replicates: the platform is another one")
     far = verify.compare(record, with_value(value + 0.06, processor="another"), row)
     assert [moved.metric for moved in far.moved] == ["fvu@1"]
-    assert verify.compare(record, with_value(value, processor="another"), row[:2]).compared == 0
+    assert verify.compare(record, with_value(value, processor="another"), row[:2]).compared == ()
     honest = [
         with_value(value, replicate).model_copy(update={"score_id": keyed.short(replicate)}) for replicate in (4, 5, 6)
     ]
@@ -95,6 +99,73 @@ def test_on_another_processor_the_rows_own_seeds_decide(record: Record) -> None:
         verify.suite_of(bare)
     assert verify.tag(record) != verify.tag(with_value(value, processor="another"))
     assert record.hardware["processor"]
+
+
+def test_fresh_seeds_draws_and_nulls_are_other_ones_and_compared_within_the_spread(record: Record) -> None:
+    again = verify.recompute(record, Silent(), fresh="abc")
+    assert again.salt == "abc"
+    assert again.where.variant.startswith("rerandomized:")
+    assert again.hashes["weights"] != record.hashes["weights"]
+    for name in ("fit", "stream"):
+        assert again.seeds[name] != record.seeds[name]
+    assert again.metrics["fvu@1"] != record.metrics["fvu@1"]
+    row = [
+        record.model_copy(
+            update={
+                "where": record.where.model_copy(update={"replicate": seed}),
+                "score_id": keyed.short(seed),
+                "metrics": {
+                    name: one.model_copy(update={"value": one.value if one.value is None else one.value + 0.1 * seed})
+                    for name, one in record.metrics.items()
+                },
+            }
+        )
+        for seed in range(5)
+    ]
+    found = verify.compare(record, again, row)
+    assert not found.exact
+    assert "seeds, draws and nulls are new" in found.within
+    assert (found.differences, found.of_the_same) == ([], True), (
+        "weights of a null that is drawn anew are no difference"
+    )
+    assert not verify.drifted([found], ["fuzzing-token-matched@1"])
+
+
+def test_a_record_with_a_salt_is_verified_with_it(record: Record) -> None:
+    salted = verify.recompute(record, Silent(), fresh="abc")
+    again = verify.recompute(salted, Silent())
+    assert again.score_id == salted.score_id
+    assert verify.compare(salted, again).exact
+    assert verify.compare(salted, again).moved == []
+
+
+def verified(values: np.ndarray, row: np.ndarray, cells: int) -> verify.Verified:
+    """What `compare` says of new values [metric], with those of other replicates [replicate, metric]."""
+    metrics = tuple(f"m{number}" for number in range(len(values)))
+    off, spread, n = np.abs(values - row[0]), row[1:].std(axis=0, ddof=1), len(row) - 1
+    moved = [
+        verify.MovedMetric(name, 0.0, 0.0, bool(off[at] > apart(spread[at], n, values=2 * len(values) * cells)))
+        for at, name in enumerate(metrics)
+        if off[at] > apart(spread[at], n)
+    ]
+    return verify.Verified(metrics, False, moved, [], "", True)
+
+
+@pytest.mark.parametrize("cells", [1, 2, 4, 8])
+def test_chance_seldom_looks_like_drift_and_a_faked_claim_does(cells: int) -> None:
+    """Honest values are draws like the row's own; a fake lies six standard deviations off in the first metric."""
+    rng, metrics, runs = np.random.default_rng(5), 60, 400
+    alarms = {0: 0, 6: 0}
+    for shift in alarms:
+        for _ in range(runs):
+            shared = rng.standard_normal((cells, 6, 1))
+            drawn = np.sqrt(0.5) * (shared + rng.standard_normal((cells, 6, metrics)))
+            drawn[:, 0, 0] += shift
+            found = [verified(cell[0], cell[1:], cells) for cell in drawn]
+            alarms[shift] += verify.drifted(found, ["m0"])
+    assert alarms[0] / runs < 0.075
+    if cells >= 4:
+        assert alarms[6] / runs > 0.7
 
 
 def test_a_draw_of_a_null_is_verified_as_that_draw(record: Record) -> None:
