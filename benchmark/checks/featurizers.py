@@ -27,16 +27,15 @@ from benchmark.run.plan import MethodRun
 from benchmark.spec import suite as suites
 from benchmark.store import Store
 from benchmark.tracks.features.featurizer import checked_directions, csr
+from benchmark.tracks.features.functions import CLOSE, SAME, unlike
 from benchmark.tracks.features.remote import RemoteFeaturizer
 
 MEASURED_BY = "mini"
 WIDTHS, FEW_TOKENS = (64, 512), 96
 TOKENS = {64: 8_192, 512: 2_048}
 BATCHINGS = (1_000, 333, 64, 1)
-SAME, CLOSE, RECONSTRUCTED = 0.999, 1e-4, 1e-5
-"""Least share of active latents that two answers have in common; how far their values and two reconstructions may lie
-apart, relative to the largest.
-"""
+RECONSTRUCTED = 1e-5
+"""How far two reconstructions may lie apart, relative to the largest."""
 
 WALLS = (
     "in jail a method has no network, reads Python, libraries and its own folder, and writes into the temporary folder "
@@ -109,13 +108,13 @@ def batching(bench: Bench) -> None:
     for size in BATCHINGS:
         parts = x[: 32 if size == 1 else None].split(size)
         found = sparse.vstack([_codes(featurizer, part) for part in parts], format="csr")
-        if offence := _unlike(whole[: found.shape[0]], found):
+        if offence := unlike(whole[: found.shape[0]], found):
             raise Refused(
                 f"codes of the same tokens in batches of {size} and of {len(x)} differ: {offence}; a token's code "
                 "must not depend on the others (a BatchTopK encoder uses its stored threshold)"
             )
     order = torch.from_numpy(keyed.rng("conformance order").permutation(len(x)))
-    if offence := _unlike(whole[order.numpy()], _codes(featurizer, x[order])):
+    if offence := unlike(whole[order.numpy()], _codes(featurizer, x[order])):
         raise Refused(f"codes of the same tokens in another order differ: {offence}; encode must treat tokens alone")
 
 
@@ -124,7 +123,7 @@ def _same_seed(bench: Bench) -> None:
     with closing(again.worker):
         bench.settle(again.worker)
         codes = [_codes(fit.featurizer, bench.subject.asked) for fit in (bench.first, again)]
-    if offence := _unlike(*codes):
+    if offence := unlike(*codes):
         raise Refused(
             f"two fits with the same seed differ: {offence}; draw everything from the seed that fit gets "
             "(torch.Generator().manual_seed(seed)), and from nothing else"
@@ -137,7 +136,7 @@ def _joint(bench: Bench) -> str | None:
     together, other = bench.fit(bench.subject, *HOOKPOINTS), bench.fit(bench.subject, HOOKPOINTS[1])
     with closing(together.worker), closing(other.worker):
         for alone, joint in zip((bench.first.featurizer, other.featurizer), together.featurizers, strict=True):
-            if offence := _unlike(*(_codes(one, bench.subject.asked) for one in (alone, joint))):
+            if offence := unlike(*(_codes(one, bench.subject.asked) for one in (alone, joint))):
                 raise Refused(f"fit_many gives another featurizer than fit: {offence}; one job must not see another")
     return "jobs at two hookpoints, each as if alone"
 
@@ -190,7 +189,7 @@ def like_the_library(bench: Bench) -> tuple[str, Tensor]:
     codes = csr(answer, featurizer.n_latents)
     dense = original["codes"].float()
     theirs = sparse.csr_array(torch.where(dense > 0, dense, 0.0).numpy())
-    if offence := _unlike(codes, theirs):
+    if offence := unlike(codes, theirs):
         raise Refused(
             f"encode is not the library's: {offence}; look for decoder norms that are not folded in, a bias "
             "subtracted twice, or an input that only one side normalises"
@@ -227,7 +226,7 @@ def _same_when_loaded(bench: Bench, fitted: RemoteFeaturizer, loaded: RemoteFeat
             f"n_latents was {fitted.n_latents} and is {loaded.n_latents} when loaded, decode was "
             f"{'there' if fitted.decodes else 'not there'} and is {'there' if loaded.decodes else 'not there'}"
         )
-    if offence := _unlike(*(_codes(one, bench.subject.asked) for one in (fitted, loaded))):
+    if offence := unlike(*(_codes(one, bench.subject.asked) for one in (fitted, loaded))):
         raise Refused(f"a loaded featurizer answers otherwise: {offence}; save everything that encode uses")
     answer = fitted.encode(bench.subject.asked)
     if fitted.decodes and not torch.allclose(fitted.decode(answer), loaded.decode(answer)):
@@ -281,8 +280,8 @@ def _jailed(bench: Bench) -> str | None:
             raise Refused(f"{offence}; {WALLS}") from offence
         with closing(inside.worker):
             codes = [_codes(fit.featurizer, bench.subject.asked) for fit in (bench.first, inside)]
-    if unlike := _unlike(*codes):
-        raise Refused(f"in jail the fit is another one: {unlike}; {WALLS}")
+    if other := unlike(*codes):
+        raise Refused(f"in jail the fit is another one: {other}; {WALLS}")
     return None
 
 
@@ -300,17 +299,6 @@ def _cost(bench: Bench) -> str:
 
 def _codes(featurizer: RemoteFeaturizer, x: Tensor) -> Any:
     return csr(featurizer.encode(x), featurizer.n_latents)
-
-
-def _unlike(first: Any, second: Any) -> str | None:
-    """How two codes of the same tokens differ; None where it is rounding."""
-    both = (first > 0).multiply(second > 0).nnz
-    either = first.nnz + second.nnz - both
-    if either and both / either < SAME:
-        return f"{both / either:.1%} of active latents are the same"
-    off = abs(first - second).max() if either else 0.0
-    largest = max(first.max(), second.max()) if either else 1.0
-    return f"values differ by {off / largest:.2g} of the largest" if off > CLOSE * largest else None
 
 
 def fvu(x: Tensor, xhat: Tensor) -> float:

@@ -59,7 +59,7 @@ def csr(latents: Latents, n_latents: int) -> sparse.csr_array:
 def directions_of(featurizer: ScoredFeaturizer, ids: NDArray[np.int64]) -> Float[Tensor, "latent d_model"]:
     """decode(e_j) - decode(0) of each latent."""
     one = Latents(torch.ones(len(ids), 1), torch.from_numpy(ids.astype(np.int64))[:, None])
-    return featurizer.decode(one) - _bias(featurizer)
+    return featurizer.decode(one) - bias_of(featurizer)
 
 
 def checked_directions(
@@ -74,7 +74,7 @@ def checked_directions(
     pairs = rng.integers(len(drawn), size=(32, 2))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     weights = torch.from_numpy(rng.uniform(0.5, 2.0, size=pairs.shape)).float()
-    mixed = featurizer.decode(Latents(weights, torch.from_numpy(drawn[pairs]))) - _bias(featurizer)
+    mixed = featurizer.decode(Latents(weights, torch.from_numpy(drawn[pairs]))) - bias_of(featurizer)
     expected = (weights[:, :, None] * vectors[torch.from_numpy(pairs)]).sum(dim=1)
     error = float((mixed - expected).norm() / expected.norm().clamp(min=1e-30)) if len(pairs) else 0.0
     if error > LINEARITY:
@@ -82,5 +82,6 @@ def checked_directions(
     return vectors, ""
 
 
-def _bias(featurizer: ScoredFeaturizer) -> Tensor:
+def bias_of(featurizer: ScoredFeaturizer) -> Tensor:
+    """decode(0), [1, d_model]."""
     return featurizer.decode(Latents(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.long)))

@@ -36,6 +36,7 @@ from benchmark.tracks.features.featurizer import (
     csr,
     directions_of,
 )
+from benchmark.tracks.features.functions import decoded, encoded, probed
 from benchmark.tracks.features.trusted import FeaturesData, TokenTable
 
 JOIN_TOKENS = 32_768
@@ -46,7 +47,7 @@ Judge = Callable[[autointerp.Drawn], autointerp.Assessed]
 
 class Quantities:
     """Of one cell: what its featurizer answers on the score and explain splits, and what follows from it. The first
-    `latents` alive ones in a keyed order of all are the drawn latents.
+    `latents` alive ones in a keyed order of all are the drawn latents; `codes` and `explained` are [token, n_latents].
     """
 
     def __init__(
@@ -64,7 +65,10 @@ class Quantities:
         self._latents, self._probes, self._judge = latents, probes, judge
         self.x = trusted.x[hookpoint]
         self._inputs = trusted.inputs(hookpoint, below=featurizer.below)
-        self._answer = featurizer.encode(self._inputs.score)
+        self._before = probed(featurizer, keys.rng("probed codes"))
+        self._answer, first, explain, swapped = encoded(featurizer, self._inputs, keys.rng("order of requests"))
+        self._first, self._swapped = first, csr(swapped, featurizer.n_latents)
+        self.explained = csr(explain, featurizer.n_latents)
         self.codes = csr(self._answer, featurizer.n_latents)
         self.sparsity = Sparsity.of(self.codes)
         order = keys.rng("latents").permutation(featurizer.n_latents)
@@ -76,12 +80,7 @@ class Quantities:
         """Reconstructions [token, d_model]."""
         if not self.featurizer.decodes:
             raise NotDefined(NO_DECODER)
-        return self.featurizer.decode(self._answer)
-
-    @cached_property
-    def explained(self) -> sparse.csr_array:
-        """Codes on the explain split [token, n_latents]."""
-        return csr(self.featurizer.encode(self._inputs.explain), self.featurizer.n_latents)
+        return decoded(self.featurizer, self._before, self._answer, self.codes)
 
     @cached_property
     def firing(self) -> autointerp.Drawn:
@@ -136,8 +135,7 @@ class Quantities:
         if not len(trusted.swapped_rows):
             raise NotDefined("no two full blocks of different documents")
         self._require_alive()
-        swapped = csr(self.featurizer.encode(self._inputs.swapped), self.featurizer.n_latents)
-        return ContextSensitivity.of(self.z[trusted.swapped_rows], swapped[:, self.drawn].tocsr())
+        return ContextSensitivity.of(self.z[trusted.swapped_rows], self._swapped[:, self.drawn].tocsr())
 
     @cached_property
     def token_regression(self) -> TokenRegression:
@@ -163,7 +161,8 @@ class Quantities:
         if siblings.mass is None:
             total = LayerMass.none((len(self.x), self.featurizer.n_latents))
             for hookpoint, one in siblings.items():
-                total += LayerMass.of(csr(one.encode(self.trusted.x[hookpoint]), one.n_latents), layer_of(hookpoint))
+                (answer,) = encoded(one, [self.trusted.x[hookpoint]], self.keys.rng("order of requests", hookpoint))
+                total += LayerMass.of(csr(answer, one.n_latents), layer_of(hookpoint))
             siblings.mass = total
         return siblings.mass
 
@@ -249,7 +248,7 @@ class Quantities:
     def _first_token(self, x: Tensor) -> dict[str, float]:
         if not self.featurizer.decodes:
             return {}
-        error = (x - self.featurizer.decode(self.featurizer.encode(self._inputs.first))).square().sum()
+        error = (x - self.featurizer.decode(self._first)).square().sum()
         return {"first_token_relative_error": float(error / x.square().sum().clamp(min=1e-30))}
 
 
