@@ -8,13 +8,13 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from benchmark import keyed, registry
 from benchmark.errors import BadInput, unknown
-from benchmark.spec import pretrained
+from benchmark.spec import pretrained, words
 from benchmark.spec.suite import Frozen, Suite, sentence
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +30,8 @@ class Manifest(Frozen):
     """`method.toml`."""
 
     track: str = Field(description="features, or another track of the registry")
-    entry: str = Field(description="class in method.py")
-    summary: str = Field(description="one sentence for tables")
+    entry: Annotated[str, AfterValidator(words.identifier)] = Field(description="class in method.py")
+    summary: Annotated[str, AfterValidator(words.plain)] = Field(description="one sentence for tables")
     scope: Literal["hookpoint", "pair", "model"] = Field(
         "hookpoint",
         description="pair: a fit sees a hookpoint and what is a block below; model: one fit sees all hookpoints",
@@ -64,6 +64,15 @@ class Manifest(Frozen):
         if value not in registry.TRACKS:
             raise ValueError(str(unknown("track", value, registry.TRACKS)))
         return value
+
+    @model_validator(mode="after")
+    def _in_plain_words(self) -> Self:
+        words.settings(self.settings)
+        for name, preset in self.presets.items():
+            if not NAME.fullmatch(name):
+                raise ValueError(f"preset {name[:40]!r}: letters, digits, _ and - make its name")
+            words.settings(preset)
+        return self
 
     @model_validator(mode="after")
     def _fitted_or_not(self) -> Self:
@@ -226,6 +235,10 @@ def _row(method: Method, changes: dict[str, Any]) -> RunSettings:
         if key not in defaults:
             raise unknown(f"setting of {method.name}", key, defaults)
     _check_types(f"method {method.name}", defaults, changes)
+    try:
+        words.settings(changes)
+    except ValueError as error:
+        raise BadInput(f"method {method.name}: {error}") from error
     settings = defaults | (presets[preset] if preset else {}) | changes
     parts = [preset] if preset else []
     parts += [f"{key}={value}" for key, value in sorted(changes.items())]
