@@ -9,6 +9,7 @@ method sees, are the same either way.
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -153,8 +154,10 @@ class ChunkStore:
         self._present: OrderedDict[int, None] = OrderedDict()
         self._not_finite: set[int] = set()
         shutil.rmtree(folder, ignore_errors=True)
-        for layer in self.layers:
-            (folder / str(layer)).mkdir(parents=True)
+        # A method that looks up what it has open reads these names.
+        self._homes = {layer: folder / uuid.uuid4().hex for layer in self.layers}
+        for home in self._homes.values():
+            home.mkdir(parents=True)
 
     def chunk(self, layer: int, number: int) -> Path:
         """The file of a chunk, made now unless it is there; valid until the next call.
@@ -218,7 +221,7 @@ class ChunkStore:
                 held -= size
 
     def _path(self, layer: int, number: int) -> Path:
-        return self.folder / str(layer) / f"{number}.bin"
+        return self._homes[layer] / f"{number}.bin"
 
 
 class _Cursor:

@@ -43,8 +43,8 @@ class FeaturesSession:
             self._featurizers = list(method.fit_many(jobs))
         else:
             self._featurizers = [method.fit(first.stream, seed=first.seed)]
-        if len(self._featurizers) != len(header["hookpoints"]):
-            raise ValueError(f"{len(self._featurizers)} featurizers came back for {len(header['hookpoints'])} jobs")
+        if len(self._featurizers) != len(jobs):
+            raise ValueError(f"{len(self._featurizers)} featurizers came back for {len(jobs)} jobs")
         return self._described(), {}
 
     def on_load(self, header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reply:

@@ -88,7 +88,7 @@ def test_streamed_equals_spooled(network: Network, blocks: Blocks, tmp_path: Pat
         assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
     assert spooled.forwards == 1
     assert streamed.forwards == 4
-    kept = len(list((tmp_path / "b" / "0").iterdir()))
+    kept = len(list((tmp_path / "b").rglob("*.bin"))) // 2
     assert kept <= 512 // CHUNK + activations.RING_SLACK
 
 

@@ -46,8 +46,7 @@ class Spy:
         note("printed to", os.readlink("/proc/self/fd/1"))
         held = [cell.cell_contents for cell in activations._fetch.__closure__]
         note("stream", [str(one) for one in held])
-        for batch in activations.batches(64):
-            break
+        chunk = next(activations._chunks())
         note("open", links())
         note("mapped", sorted({line.split()[-1] for line in open("/proc/self/maps") if ".bin" in line}))
         self.n_latents = 2 * activations.d_model
@@ -99,6 +98,7 @@ def run(tiny: dict[str, Any], folder: Path, runs: Path, **changes: object) -> li
     text = (folder / "report.jsonl").read_text()
     assert not [name for name in guessed if name in text]
     assert not re.search(r"trained|step0|rerandomized|seed0|seed1", text)
+    assert not re.search(r"/[^/]{1,8}/\d+\.bin", text), "a chunk's folder says which layer it is of"
     return records
 
 
@@ -111,6 +111,7 @@ def test_no_name_in_sight_follows_from_the_cell(tiny: dict[str, Any], tmp_path: 
     run(tiny, folder, tmp_path / "runs", **one)
     first = reported(folder)
     assert {what for what, _ in first} == {"printed to", "stream", "open", "mapped", "save"}
+    assert all(seen for what, seen in first if what == "mapped"), "the path of a chunk is seen once it is open"
     run(tiny, folder, tmp_path / "again", **one)
     second = reported(folder)
     for what in ("printed to", "stream", "save"):

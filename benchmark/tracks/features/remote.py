@@ -78,14 +78,17 @@ class RemoteFeaturizer:
 
 
 def fit(worker: Worker, jobs: Sequence[Job], scope: str) -> tuple[list[RemoteFeaturizer], dict[str, Any]]:
-    """Fit all jobs in one worker; returns the featurizers and the worker's figures."""
-    streams = {job.stream["id"]: {**job.stream, "hookpoint": job.hookpoint} for job in jobs}
+    """Fit all jobs in one worker; returns the featurizers and the worker's figures. Where a stream stands is told to
+    methods of scope `model` alone, which have one for each hookpoint.
+    """
+    named = scope == "model"
+    streams = {job.stream["id"]: job.stream | ({"hookpoint": job.hookpoint} if named else {}) for job in jobs}
     streams |= {job.inputs["id"]: job.inputs for job in jobs if job.inputs}
     header = {
         "op": "fit",
         "scope": scope,
         "streams": list(streams.values()),
-        "hookpoints": [job.hookpoint for job in jobs],
+        **({"hookpoints": [job.hookpoint for job in jobs]} if named else {}),
         "jobs": [
             {
                 "stream": job.stream["id"],
