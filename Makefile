@@ -54,7 +54,7 @@ help:
 	@echo "make benchmark-compare BASE=...                     speed of this tree against another commit, in one job"
 
 bench: $(SETUP)
-	@$(PY) -m benchmark run "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(ISOLATION),--isolation "$$ISOLATION") $(if $(filter command environment,$(SALT_FROM)),--salt "$$SALT") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE") $(if $(REPLAY),--replay) $(if $(ALL),--all)
+	@$(PY) -m benchmark run "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(ISOLATION),--isolation "$$ISOLATION") $(if $(filter command,$(SALT_FROM)),--salt "$$SALT") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE") $(if $(REPLAY),--replay) $(if $(ALL),--all)
 
 new: $(SETUP)
 	@$(PY) -m benchmark new "$$NAME" $(if $(TRACK),--track "$$TRACK")
@@ -63,7 +63,7 @@ check: $(SETUP)
 	@$(PY) -m benchmark check "$$METHOD" --runs "$$RUNS"
 
 plan: $(SETUP)
-	@$(PY) -m benchmark plan "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(filter command environment,$(SALT_FROM)),--salt "$$SALT") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE")
+	@$(PY) -m benchmark plan "$$METHOD" --suite "$$SUITE" --runs "$$RUNS" $(if $(PRESET),--preset "$$PRESET") $(if $(filter command,$(SALT_FROM)),--salt "$$SALT") $(if $(JOBS),--jobs "$$JOBS") $(if $(JUDGE),--judge "$$JUDGE")
 
 test: $(SETUP)
 	$(PY) -m ruff check .
@@ -84,7 +84,7 @@ try: $(SETUP)
 
 verify-reviewed: $(SETUP)
 	@method="$$($(PY) -m benchmark reviewed "$$REVIEW")" && if [ -n "$$method" ]; then \
-	  $(PY) -m benchmark verify "$$method" --sample "$${SAMPLE:-4}" --runs "$$RUNS"; else echo "no method to verify"; exit 1; fi
+	  $(PY) -m benchmark verify "$$method" --sample "$${SAMPLE:-4}" --runs "$$RUNS" $(if $(FRESH),--fresh); else echo "no method to verify"; exit 1; fi
 
 comment: $(SETUP)
 	@$(PY) -m benchmark comment "$$REVIEW" $(if $(FILES),--files "$$FILES") $(if $(HEAD),--head "$$HEAD") $(if $(OUT),--out "$$OUT")

@@ -67,10 +67,22 @@ class Store:
                 )
             with tempfile.TemporaryFile(dir=self.root):
                 pass
-            with suppress(FileExistsError), (self.root / MARKER).open("x", encoding="utf-8") as marker:
-                marker.write(json.dumps({"salt": secrets.token_hex(8)}) + "\n")
+            if MARKER not in others:
+                self._mark()
         except OSError as error:
             raise BadInput(f"results folder {self.root} cannot be written: {error.strerror}") from error
+
+    def _mark(self) -> None:
+        """Put the marker there, whole or not at all; the first of several stays."""
+        made = self.root / f"{MARKER}.{secrets.token_hex(8)}"
+        made.write_text(json.dumps({"salt": secrets.token_hex(8)}) + "\n", encoding="utf-8")
+        try:
+            os.link(made, self.root / MARKER)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            made.replace(self.root / MARKER)
+        made.unlink(missing_ok=True)
 
     @property
     def salt(self) -> str:
@@ -79,8 +91,8 @@ class Store:
         Raises:
             BadInput: the marker says no salt, and yet is not empty.
         """
-        text = (self.root / MARKER).read_text(encoding="utf-8").strip()
         try:
+            text = (self.root / MARKER).read_text(encoding="utf-8").strip()
             return str(json.loads(text)["salt"]) if text else ""
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{self.root / MARKER} does not say a salt: {error!r}") from error

@@ -90,10 +90,10 @@ def local(store: Store, *suites_named: str) -> tuple[list[ResultRow], list[Resul
 
 
 def publish(
-    store: Store, method: str, suite: str | None = None, code: str | None = None, *, jailed: bool = False
+    store: Store, method: str, suite: str | None = None, code: str | None = None, *, stranger: bool = False
 ) -> Published:
     """Put a method's rows into the published results; see `publication.publish`."""
-    return publication.publish(store, RESULTS, method, suite, shipped, families, code, jailed=jailed)
+    return publication.publish(store, RESULTS, method, suite, shipped, families, code, stranger=stranger)
 
 
 @cache

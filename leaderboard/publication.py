@@ -44,11 +44,12 @@ def publish(  # noqa: PLR0917
     families: Families,
     code: str | None = None,
     *,
-    jailed: bool = False,
+    stranger: bool = False,
 ) -> Published:
     """Put a method's rows, as they were last run, into the results, in place of what was published of them, and their
     details below the store. Nothing is written where the store has no records of the method. `code` is the hash of the
-    method as it lies there now; what is `jailed` is published of cells that were made in jail alone.
+    method as it lies there now; a `stranger`'s is published of cells alone that were made in jail and
+    with a salt.
 
     Raises:
         BadInput: a row that is not whole, not of the repository's suite or of that code, or does not agree with itself:
@@ -66,8 +67,9 @@ def publish(  # noqa: PLR0917
                 f"{where.method} ({where.label}) on suite {where.suite}: the method's files have changed since these "
                 "cells were computed, and row and code would not belong together: run the suite again first"
             )
-        if jailed:
-            require_jail(f"{where.method} ({where.label}) on suite {where.suite}", {one.isolation for one in members})
+        if stranger:
+            which = f"{where.method} ({where.label}) on suite {where.suite}"
+            require_apart(which, {one.isolation for one in members}, {one.salt for one in members})
         check(members, shipped(where.suite, where.track), families(where.suite, where.track), store)
     contents, kept = {}, {}
     for members in by_row.values():
@@ -135,8 +137,8 @@ def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, families: Ma
             raise BadInput(f"{which}: record {record.score_id} does not agree with itself: {wrong[0]}")
 
 
-def require_jail(which: str, isolations: Collection[str]) -> None:
-    """Refuse cells that were made with less between method and harness.
+def require_apart(which: str, isolations: Collection[str], salts: Collection[str]) -> None:
+    """Refuse cells that were made with less between method and harness, or with draws that everybody knows.
 
     Raises:
         BadInput: says what they had.
@@ -144,7 +146,13 @@ def require_jail(which: str, isolations: Collection[str]) -> None:
     if less := sorted(set(isolations) - {BEST}):
         raise BadInput(
             f"{which} has cells that were made with isolation {', '.join(less)}: rows of submissions are of cells made "
-            "in jail, so run it anew, in another --runs, where `nullgap doctor` says that the jail holds"
+            "in jail, so run it anew, in another --runs, with --isolation jail and where `nullgap doctor` says that "
+            "the jail holds"
+        )
+    if "" in salts:
+        raise BadInput(
+            f"{which} has cells that were made without a salt, so that their seeds and draws are known beforehand: run "
+            "it anew, in another --runs and without --salt"
         )
 
 

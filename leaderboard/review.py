@@ -259,7 +259,7 @@ def _sound(row: ResultRow, method: Method) -> None:
         raise BadInput(f"{which} was made by other code than submissions/{method.name}: run it again and publish")
     if info.settings not in settings_of(method, info.suite):
         raise BadInput(f"{which} was made with settings that neither the suite nor method.toml has: {info.settings}")
-    publication.require_jail(which, [machine.isolation for machine in info.machines])
+    publication.require_apart(which, [machine.isolation for machine in info.machines], [info.salt])
     if info.reported_by != "self-reported":
         raise BadInput(f"{which} calls itself {info.reported_by}: only maintainers do, after they computed it again")
 

@@ -42,7 +42,9 @@ class Featurizer(Protocol):
     n_latents: int
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents:
-        """Codes of each token, independent of the other tokens in the batch."""
+        """Codes of each token, independent of the other tokens in the batch: they are asked for in any order, and some
+        twice.
+        """
         ...
 
 
@@ -52,7 +54,8 @@ class Decoder(Protocol):
 
     def decode(self, latents: Latents) -> Float[Tensor, "token d_model"]:
         """Activations in the model's units; an all-zero code decodes to the bias. The codes are active entries in any
-        order, padded with value 0 at id 0, so that what latents write is to be added up.
+        order, padded with value 0 at id 0, so that what latents write is to be added up. Codes alone decide: it is
+        asked before the first encode, too, and for codes that encode never gave.
         """
         ...
 

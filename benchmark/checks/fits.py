@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ class Bench:
     def open(self, material: Shown | None = None, executor: Executor | None = None) -> Worker:
         files, method = self._files(material) if material else {}, self.run.method
         worker = (executor or self.executor).start(
-            lambda stream, number: files[stream] / str(number),
+            lambda stream, number: os.open(files[stream] / str(number), os.O_RDONLY),
             self._log,
             self._limits,
             self.run.environment,

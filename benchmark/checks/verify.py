@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -31,12 +32,15 @@ FRESH_DRAWS = 2**31
 
 
 class MovedMetric(NamedTuple):
-    """A metric that came out otherwise; `beyond`: outside what holds for all values that were compared at once, too."""
+    """A metric that came out otherwise, by how many standard deviations over how many other replicates; infinitely far
+    where it was defined as in all of these, and is no more.
+    """
 
     metric: str
     recorded: float | None
     found: float | None
-    beyond: bool = True
+    distance: float = math.inf
+    replicates: int = 0
 
 
 class Verified(NamedTuple):
@@ -153,26 +157,30 @@ def tag(record: Record) -> str:
 
 
 def drifted(found: Sequence[Verified], claims: Collection[str]) -> bool:
-    """Whether chance does not explain what moved in these cells: a value beyond what holds for all at once (2.5 %), or
-    a metric that lies outside its interval in more cells than chance has it (1.25 % for those that claims rest on
-    together, as much for the others).
+    """Whether chance does not explain what moved in these cells: a value that claims rest on, beyond what holds for all
+    such values at once (2.5 %), or a metric that lies outside its interval in more cells than chance has it (1.25 %
+    for those that claims rest on together, as much for the others).
     """
-    if any(one.exact and one.moved for one in found) or any(moved.beyond for one in found for moved in one.moved):
+    if any(one.exact and one.moved for one in found):
         return True
+    claimed = sum(name in claims for one in found for name in one.compared)
+    for moved in (moved for one in found for moved in one.moved if moved.metric in claims):
+        if moved.distance > apart(1.0, moved.replicates, values=2 * claimed):
+            return True
     could = Counter(name for one in found for name in one.compared)
     did = Counter(moved.metric for one in found for moved in one.moved)
     own = {name: sum((other in claims) == (name in claims) for other in could) for name in did}
     return any(unlikely(count, could[name], ALPHA / 4 / own[name]) for name, count in did.items())
 
 
-def compare(record: Record, again: Record, row: Sequence[Record] = (), cells: int = 1) -> Verified:
+def compare(record: Record, again: Record, row: Sequence[Record] = ()) -> Verified:
     """What came out otherwise. On the platform of the record, with its salt, values must agree at a relative 1e-4; else
     within what two values of a replicate may lie apart, judging by the other replicates of the row (see
-    `prediction`), one of so many `cells`.
+    `prediction`).
     """
     fresh = again.salt != record.salt
-    if fresh:  # a null's weights are others then, as they should be
-        again = again.model_copy(update={"hashes": again.hashes | {"weights": record.hashes["weights"]}})
+    if again.where.variant != record.where.variant:  # a null's weights are others then, as they should be
+        again = again.model_copy(update={"hashes": record.hashes | again.hashes | _weights(record)})
     differences = [
         f"{name}: {before} is now {after}"
         for part in ("hashes", "versions", "environment", "hardware")
@@ -181,17 +189,21 @@ def compare(record: Record, again: Record, row: Sequence[Record] = (), cells: in
     ]
     if not fresh and tag(record) == tag(again) and record.hardware.get("device") == "cpu":
         shared = [name for name in record.metrics if name in again.metrics]
-        moved = dict.fromkeys((name for name in shared if not equal(record.metrics[name], again.metrics[name])), True)
+        moved = [
+            MovedMetric(name, record.metrics[name].value, again.metrics[name].value)
+            for name in shared
+            if not equal(record.metrics[name], again.metrics[name])
+        ]
         compared, exact = tuple(shared), True
         within = f"a relative {RELATIVE:.0e}: the platform is the record's"
     else:
         spreads = {name: values for name, values in _spreads(record, row).items() if name in again.metrics}
         compared, exact = tuple(spreads), False
-        moved = {
-            name: not _near(record, again, name, apart(*spread, values=2 * len(spreads) * cells))
+        moved = [
+            MovedMetric(name, record.metrics[name].value, again.metrics[name].value, distance, spread.replicates)
             for name, spread in spreads.items()
-            if not _near(record, again, name, apart(*spread))
-        }
+            if (distance := _distance(record, again, name, spread)) > apart(1.0, spread.replicates)
+        ]
         why = (
             "seeds, draws and nulls are new"
             if fresh
@@ -201,12 +213,8 @@ def compare(record: Record, again: Record, row: Sequence[Record] = (), cells: in
             f"the spread of {len(_alike(record, row))} other replicates: {why} ({len(record.metrics) - len(compared)} "
             "metrics have no spread to go by)"
         )
-    values = [
-        MovedMetric(name, record.metrics[name].value, again.metrics[name].value, beyond)
-        for name, beyond in moved.items()
-    ]
     same = (record.hashes, record.environment) == (again.hashes, again.environment)
-    return Verified(compared, exact, values, differences, within, same)
+    return Verified(compared, exact, moved, differences, within, same)
 
 
 def _alike(record: Record, row: Sequence[Record]) -> list[Record]:
@@ -217,23 +225,43 @@ def _alike(record: Record, row: Sequence[Record]) -> list[Record]:
     return [other for other in others if (other.where.model_dump(exclude=same), other.settings_hash) == wanted]
 
 
-def _spreads(record: Record, row: Sequence[Record]) -> dict[str, tuple[float, int]]:
-    """Standard deviation of every metric that is defined in three replicates, and in how many it is."""
-    allowed = {}
+class _Known(NamedTuple):
+    """Standard deviation of a metric over other replicates, in how many it is defined, and whether in all."""
+
+    deviation: float
+    replicates: int
+    everywhere: bool
+
+
+def has_spread(record: Record, row: Sequence[Record]) -> bool:
+    """Whether a row says how far values of a cell may lie apart."""
+    return bool(_spreads(record, row))
+
+
+def _spreads(record: Record, row: Sequence[Record]) -> dict[str, _Known]:
+    """Of every metric that is defined in three other replicates, and not the same in all: one that never moved says
+    nothing of how far it may.
+    """
+    found, others = {}, _alike(record, row)
     for name in record.metrics:
-        known = [other.metrics[name].value for other in _alike(record, row) if name in other.metrics]
+        known = [other.metrics[name].value for other in others if name in other.metrics]
         values = [value for value in known if value is not None]
-        if len(values) >= FEWEST_FOR_INTERVAL:
-            allowed[name] = float(np.std(values, ddof=1)), len(values)
-    return allowed
+        if len(values) >= FEWEST_FOR_INTERVAL and (deviation := float(np.std(values, ddof=1))) > 0:
+            found[name] = _Known(deviation, len(values), len(values) == len(others))
+    return found
 
 
-def _near(record: Record, again: Record, name: str, allowed: float) -> bool:
-    """Within tolerance; undefined or not may change where a value is near its floor."""
-    one, other = record.metrics[name], again.metrics[name]
-    if one.value is None or other.value is None:
-        return True
-    return abs(one.value - other.value) <= max(allowed, RELATIVE * abs(one.value) + ABSOLUTE)
+def _distance(record: Record, again: Record, name: str, known: _Known) -> float:
+    """In standard deviations; undefined or not may change where a value is undefined in some replicate, too."""
+    one, other = record.metrics[name].value, again.metrics[name].value
+    if one is None or other is None:
+        return math.inf if one is not None and known.everywhere else 0.0
+    off = abs(one - other)
+    return 0.0 if off <= RELATIVE * abs(one) + ABSOLUTE else off / known.deviation
+
+
+def _weights(record: Record) -> dict[str, str]:
+    return {name: value for name, value in record.hashes.items() if name == "weights"}
 
 
 def equal(one: MetricValue, other: MetricValue, *, relative: float = RELATIVE) -> bool:

@@ -112,7 +112,7 @@ def publish(
     """
     with clean_errors():
         found = methods.load(method)
-        written = board.publish(Store(runs), found.name, suite, found.code_hash, jailed=is_strangers(found.folder))
+        written = board.publish(Store(runs), found.name, suite, found.code_hash, stranger=is_strangers(found.folder))
         if not written.files:
             on = f" on suite {suite}" if suite else ""
             raise BadInput(f"no records of {method}{on} in {runs}: run `make bench METHOD={method}` first")

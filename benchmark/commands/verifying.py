@@ -62,7 +62,8 @@ def verify_record(  # noqa: PLR0917  typer: every option is a parameter
         if drifted:
             console.print(f"{moved} of {len(found)} cells came out otherwise", style="red")
             raise typer.Exit(1)
-        console.print(f"{len(found)} cells are {'the same' if all(one.exact for one in found) else 'as before'}")
+        exact = all(one.exact for one in found)
+        console.print(f"{len(found)} cells {'are the same' if exact else 'differ by no more than chance explains'}")
         if mark and not all(one.of_the_same for one in found):
             raise BadInput("code, weights, text or requirements are not those of the rows: nothing is marked")
         if mark:
@@ -119,22 +120,24 @@ def comment_review(
 
 def _again(cells: Sequence[FoundCell], kept: Store, *, fresh: bool) -> tuple[list[Verified], bool]:
     """Cells computed again, and whether more came out otherwise than chance explains; prints what did."""
-    found = [_one_again(cell, kept, len(cells), fresh=fresh) for cell in cells]
+    if fresh and (alone := [cell for cell in cells if not verify.has_spread(cell.record, cell.others)]):
+        raise BadInput(
+            f"record {alone[0].record.score_id} cannot be computed with fresh seeds: its row has under three other "
+            "replicates, which would say how far values may lie apart"
+        )
+    found = [_one_again(cell, kept, fresh=fresh) for cell in cells]
     track = track_class(cells[0].record.where.track)
     return found, verify.drifted(found, {track.headline, *track.beside})
 
 
-def _one_again(cell: FoundCell, kept: Store, cells: int, *, fresh: bool) -> Verified:
+def _one_again(cell: FoundCell, kept: Store, *, fresh: bool) -> Verified:
     with reporter(console) as report:
         after = verify.recompute(cell.record, report, kept, fresh=secrets.token_hex(8) if fresh else None)
-    verified = verify.compare(cell.record, after, cell.others, cells)
+    verified = verify.compare(cell.record, after, cell.others)
     for difference in verified.differences:
         console.print(plain(difference), highlight=False, markup=False)
     if not verified.compared:
-        raise BadInput(
-            f"{'seeds and draws are new' if fresh else 'the platform is another one'}, and the record's row has under "
-            "three replicates to go by"
-        )
+        raise BadInput("the platform is another one, and the record's row has under three replicates to go by")
     number = len(verified.compared)
     console.print(
         f"{terminal.cell_name(cell.record)}: {number} metrics compared within {verified.within}", soft_wrap=True

@@ -11,7 +11,8 @@ from torch import Tensor
 from benchmark.execution.environments import Environment
 from benchmark.spec.suite import Limits
 
-Chunks = Callable[[str, int], Path]
+Chunks = Callable[[str, int], int]
+"""What opens a chunk of a stream; whoever asks closes it."""
 Reply = tuple[dict[str, Any], dict[str, Tensor]]
 
 

@@ -19,8 +19,8 @@ from benchmark.execution.local import ForkServers
 
 ISOLATION: dict[str, Callable[[], Executor]] = {"jail": Jailed, "process": ForkServers, "none": InProcess}
 """By strength."""
-BEST, PLAIN = Jailed.isolation, ForkServers.isolation
-STRANGERS = ROOT / "submissions"
+BEST, PLAIN, WEAKEST = ISOLATION
+STRANGERS = (ROOT / "submissions").resolve()
 
 
 def weaker(one: str, other: str) -> str:
@@ -38,8 +38,11 @@ def needs_jail(folders: Iterable[Path]) -> bool:
     return os.environ.get("CI") == "true" and any(map(is_strangers, folders))
 
 
-def open_executor(isolation: str | None, folders: Iterable[Path], say: Callable[[str], None]) -> Executor:
-    """What starts the workers of methods that lie in `folders`: as it is said, or None for the best that there is.
+def open_executor(
+    isolation: str | None, folders: Iterable[Path], device: torch.device, say: Callable[[str], None]
+) -> Executor:
+    """What starts the workers of methods that lie in `folders`: as it is said, or None for the best that there is for
+    methods that compute on a device.
 
     Raises:
         BadInput: the jail that was asked for, or that strangers' methods need where `CI=true`, is not to be had.
@@ -47,7 +50,7 @@ def open_executor(isolation: str | None, folders: Iterable[Path], say: Callable[
     needed = needs_jail(folders)
     if needed and isolation not in (None, BEST):
         raise BadInput(f"with CI=true methods of submissions/ run in jail, and not with --isolation {isolation}")
-    if isolation is None and not needed and torch.cuda.is_available():
+    if isolation is None and not needed and device.type == "cuda":
         say("methods run in processes of their own: --isolation jail has not been seen to work with a CUDA device yet")
         isolation = PLAIN
     try:

@@ -81,11 +81,10 @@ class ForkedWorker:
         except frames.Closed as error:
             raise MethodError(self._fate(header)) from error
 
-    def _hand_over(self, path: Path, header: Mapping[str, Any]) -> None:
+    def _hand_over(self, descriptor: int, header: Mapping[str, Any]) -> None:
         """An open file in place of its path, which would say where it lies."""
-        self._send({"op": "chunk"})
-        descriptor = os.open(path, os.O_RDONLY)
         try:
+            self._send({"op": "chunk"})
             frames.send_file(self._channel, descriptor, self._alive)
         except frames.Closed as error:
             raise MethodError(self._fate(header)) from error

@@ -97,7 +97,7 @@ def resolve(settings: SubjectSettings, variants: Sequence[Variant], cache: Path,
     Raises:
         BadInput: anything about the subject that can be known to fail before compute.
     """
-    device = _device(settings.device)
+    device = device_of(settings)
     replicates = _replicates(settings, cache, download)
     config = None
     for replicate in replicates.values():
@@ -138,8 +138,9 @@ def _replicate(source: str, revision: str, cache: Path, download: bool) -> Repli
     return Replicate(trained, pythia.step0_of(trained, download=download))
 
 
-def _device(name: str) -> torch.device:
+def device_of(settings: SubjectSettings) -> torch.device:
     """The device a suite names; `auto` is CUDA where there is one."""
+    name = settings.device
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -5,6 +5,7 @@ variant -> gate -> trusted data of each track -> per method: fit in a worker -> 
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import time
@@ -21,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from benchmark import keyed
 from benchmark.data.blocks import Blocks
 from benchmark.execution.contract import Executor, Worker
-from benchmark.execution.isolation import PLAIN, weaker
+from benchmark.execution.isolation import PLAIN, WEAKEST, weaker
 from benchmark.forward.activations import NotFinite
 from benchmark.models.network import Network
 from benchmark.records import Record
@@ -193,10 +194,12 @@ def _fit(context: Context, shared: SharedData, run: MethodRun, unit: list[Planne
         if all(folder.is_dir() for folder in folders):
             with handed_over(folders, worker.exchange()) as copies:
                 answerers = shared.track.load(worker, shared.trusted, copies, requests, scope)[:own]
-            known = json.loads(costs[0].read_text(encoding="utf-8")) if costs[0].is_file() else {}
-            before = known.pop("isolation", PLAIN) if known else isolation
-            cost = known | {"load_seconds": (time.monotonic() - started) / own}
-            return Fitted(worker, answerers, cost, weaker(before, isolation))
+            known = [json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in costs]
+            if not run.pretrained:  # what was fitted here had its own isolation; where nothing says it, the least
+                had = [one.pop("isolation", PLAIN) if one else WEAKEST for one in known]
+                isolation = functools.reduce(weaker, had, isolation)
+            cost = known[0] | {"load_seconds": (time.monotonic() - started) / own}
+            return Fitted(worker, answerers, cost, isolation)
         answerers, figures = shared.track.fit(worker, shared.trusted, requests[:own], scope)
         seconds = (time.monotonic() - started) / own
         cost = {"fit_seconds": seconds, "fitted_together": own, "worker_peak_bytes": float(figures["peak_bytes"])}

@@ -24,6 +24,7 @@ from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.environments import Environment
 from benchmark.execution.in_process import InProcess
 from benchmark.execution.isolation import ISOLATION, open_executor
+from benchmark.models import subjects
 from benchmark.models.mini import builtin
 from benchmark.records import Record
 from benchmark.reporting import Reporter, Silent
@@ -79,8 +80,8 @@ def run(
         BadInput: before any compute, when something is known to fail.
     """
     store.check()
-    folders = [one.method.folder for one in runs]
-    with store.locked(), closing(open_executor(isolation, folders, reporter.say)) as executor:
+    folders, device = [one.method.folder for one in runs], subjects.device_of(suite.subject)
+    with store.locked(), closing(open_executor(isolation, folders, device, reporter.say)) as executor:
         runs = [one._replace(environment=_environment(one, executor, store, reporter)) for one in runs]
         planned = _restamped(plan.make(suite, runs, store, download=True), store)
         joint = frozenset(one.method.name for one in runs if _check_settings(planned, one, executor, store))
@@ -288,5 +289,5 @@ def _blocks(planned: Plan, store: Store, reporter: Reporter) -> dict[str, Blocks
     )
 
 
-def _no_chunks(stream: str, number: int) -> Path:
+def _no_chunks(stream: str, number: int) -> int:
     raise MethodError("a method reads activations in fit only")

@@ -31,7 +31,7 @@ class Manifest(Frozen):
 
     track: str = Field(description="features, or another track of the registry")
     entry: Annotated[str, AfterValidator(words.identifier)] = Field(description="class in method.py")
-    summary: Annotated[str, AfterValidator(words.plain)] = Field(description="one sentence for tables")
+    summary: Annotated[str, AfterValidator(words.sentence)] = Field(description="one sentence for tables")
     scope: Literal["hookpoint", "pair", "model"] = Field(
         "hookpoint",
         description="pair: a fit sees a hookpoint and what is a block below; model: one fit sees all hookpoints",

@@ -303,7 +303,8 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
         return str(unknown("field", where, owner.model_fields if owner else ()))
     if first["type"] == "missing":
         return f"field {where!r} is missing"
-    return f"field {where!r}: {first['msg'].removeprefix('Value error, ')}" if where else first["msg"]
+    said: str = first["msg"].removeprefix("Value error, ")
+    return f"field {where!r}: {said}" if where else said
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +14,7 @@ MARKS = "<>[]`|"
 """What begins markup or ends a cell of a table."""
 
 
-def plain(text: str) -> str:
+def sentence(text: str) -> str:
     """The text itself.
 
     Raises:
@@ -21,12 +22,22 @@ def plain(text: str) -> str:
     """
     if not text.strip():
         raise ValueError("it is empty: say it in a few words")
+    seen(text)
+    if marks := sorted(set(text) & set(MARKS)):
+        raise ValueError(f"it holds {' '.join(marks)}, which tables and pages would read as markup: use plain words")
+    return text
+
+
+def seen(text: str) -> str:
+    """The text itself.
+
+    Raises:
+        ValueError: it is long, or holds what cannot be seen.
+    """
     if len(text) > LONGEST:
         raise ValueError(f"it has {len(text):,} characters, and {LONGEST} are allowed")
     if not text.isprintable():
         raise ValueError("it holds line breaks or characters that cannot be seen: one line of plain words is needed")
-    if marks := sorted(set(text) & set(MARKS)):
-        raise ValueError(f"it holds {' '.join(marks)}, which tables and pages would read as markup: use plain words")
     return text
 
 
@@ -58,12 +69,16 @@ def settings(values: Mapping[str, Any]) -> None:
 
 
 def _value(value: Any) -> None:
-    if isinstance(value, str) and value:
-        plain(value)
+    if isinstance(value, str):
+        seen(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it is no number that can be worked with: give a finite one")
     elif isinstance(value, int) and not -LARGEST <= value < LARGEST:
         raise ValueError("it has more than 63 bits")
     elif isinstance(value, list):
         for one in value:
             _value(one)
     elif isinstance(value, dict):
-        settings(value)
+        for name, one in value.items():
+            seen(name)
+            _value(one)

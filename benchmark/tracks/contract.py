@@ -55,8 +55,8 @@ class TrustedData(Protocol):
 
     undefined: dict[str, str]
 
-    def chunk(self, stream: str, number: int) -> Path:
-        """The file of a chunk that a worker asks for; a stream is named by an opaque id."""
+    def chunk(self, stream: str, number: int) -> int:
+        """A chunk that a worker asks for, as an open file; a stream is named by an opaque id."""
         ...
 
     def cost(self) -> dict[str, float]:

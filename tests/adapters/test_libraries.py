@@ -12,6 +12,7 @@ from benchmark.checks.conformance import Refused
 from benchmark.execution import environments
 from benchmark.execution.contract import MethodError
 from benchmark.run import pretrained
+from benchmark.run.exchange import take
 from benchmark.run.plan import MethodRun
 from benchmark.spec import method as methods
 from benchmark.spec.method import RunSettings
@@ -76,8 +77,9 @@ def test_what_a_library_has_saved_is_loaded_as_trained_elsewhere(
     (tmp_path / "bench").mkdir()
     bench = fits.Bench(run, tmp_path / "bench", x, tmp_path / "log")
     weights = tmp_path / "elsewhere" / "weights" / "sae"
-    weights.mkdir(parents=True)
-    bench.first.featurizer.save(weights)
+    exchange = bench.first.worker.exchange()
+    bench.first.featurizer.save(exchange)
+    take(exchange, weights, 2**30)
     bench.close()
     assert pretrained.told(weights).d_model == 32
 

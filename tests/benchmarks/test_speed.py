@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from benchmark.spec.method import ROOT
 from benchmark.spec.suite import Limits
 from benchmark.tracks.features import remote as featurizers
 from benchmark.tracks.features.remote import Job
+from benchmark.tracks.features.track import FeaturesTrack
 from tests.baselines.test_topk_sae import MANIFEST, dense_loss, parameters
 
 N_TOKENS, D_MODEL, CHUNK = 65_536, 64, 8_192
@@ -27,9 +29,11 @@ N_TOKENS, D_MODEL, CHUNK = 65_536, 64, 8_192
 def cell(executor: Executor, folder: Path) -> float:
     """Seconds of a whole cell as a worker sees it: start, open, fit, encode, decode, close."""
     started = time.perf_counter()
-    worker = executor.start(lambda stream, number: folder / f"{number}.bin", folder / "log", Limits())
-    home = ROOT / "baselines" / "topk_sae"
-    worker.call({"op": "open", "folder": str(home), "entry": "TopKSAE", "device": "cpu", "threads": 2})
+    worker = executor.start(
+        lambda stream, number: os.open(folder / f"{number}.bin", os.O_RDONLY), folder / "log", Limits()
+    )
+    home, session = ROOT / "baselines" / "topk_sae", {"session": FeaturesTrack.session}
+    worker.call({"op": "open", "folder": str(home), "entry": "TopKSAE", "device": "cpu", "threads": 2} | session)
     spec = {"id": "s", "d_model": D_MODEL, "n_tokens": N_TOKENS, "chunk_tokens": CHUNK, "shuffle_tokens": 16_384}
     settings = MANIFEST["settings"] | {"expansion_factor": 8, "k": 8}
     job = Job("layers.0", spec | {"seed": 1, "dtype": "float32"}, 0, settings)

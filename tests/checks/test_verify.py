@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,8 @@ def test_on_another_processor_the_rows_own_seeds_decide(record: Record) -> None:
     assert [moved.metric for moved in far.moved] == ["fvu@1"]
     assert verify.compare(record, with_value(value, processor="another"), row[:2]).compared == ()
     honest = [
-        with_value(value, replicate).model_copy(update={"score_id": keyed.short(replicate)}) for replicate in (4, 5, 6)
+        with_value(value + 0.001 * replicate, replicate).model_copy(update={"score_id": keyed.short(replicate)})
+        for replicate in (4, 5, 6)
     ]
     forged = with_value(value + 0.1)
     found = verify.compare(forged, with_value(value, processor="another"), [forged, *honest])
@@ -139,14 +141,14 @@ def test_a_record_with_a_salt_is_verified_with_it(record: Record) -> None:
     assert verify.compare(salted, again).moved == []
 
 
-def verified(values: np.ndarray, row: np.ndarray, cells: int) -> verify.Verified:
-    """What `compare` says of new values [metric], with those of other replicates [replicate, metric]."""
-    metrics = tuple(f"m{number}" for number in range(len(values)))
-    off, spread, n = np.abs(values - row[0]), row[1:].std(axis=0, ddof=1), len(row) - 1
+def verified(values: np.ndarray, row: np.ndarray) -> verify.Verified:
+    """What `compare` says of new values [metric], with the recorded ones and those of other replicates [5, metric]."""
+    metrics, n = tuple(f"m{number}" for number in range(len(values))), len(row) - 1
+    distances = np.abs(values - row[0]) / row[1:].std(axis=0, ddof=1)
     moved = [
-        verify.MovedMetric(name, 0.0, 0.0, bool(off[at] > apart(spread[at], n, values=2 * len(values) * cells)))
-        for at, name in enumerate(metrics)
-        if off[at] > apart(spread[at], n)
+        verify.MovedMetric(name, 0.0, 0.0, float(distance), n)
+        for name, distance in zip(metrics, distances, strict=True)
+        if distance > apart(1.0, n)
     ]
     return verify.Verified(metrics, False, moved, [], "", True)
 
@@ -161,11 +163,27 @@ def test_chance_seldom_looks_like_drift_and_a_faked_claim_does(cells: int) -> No
             shared = rng.standard_normal((cells, 6, 1))
             drawn = np.sqrt(0.5) * (shared + rng.standard_normal((cells, 6, metrics)))
             drawn[:, 0, 0] += shift
-            found = [verified(cell[0], cell[1:], cells) for cell in drawn]
-            alarms[shift] += verify.drifted(found, ["m0"])
+            found = [verified(cell[0], cell[1:]) for cell in drawn]
+            alarms[shift] += verify.drifted(found, ["m0", "m1"])
     assert alarms[0] / runs < 0.075
     if cells >= 4:
         assert alarms[6] / runs > 0.7
+
+
+def test_what_never_moved_says_nothing_and_what_is_defined_stays_so(record: Record) -> None:
+    def of(seed: int, **values: float | None) -> Record:
+        metrics = {name: MetricValue(value=value, reason=None if value else "none") for name, value in values.items()}
+        where = record.where.model_copy(update={"replicate": seed})
+        return record.model_copy(update={"where": where, "score_id": keyed.short(seed), "metrics": metrics})
+
+    row = [of(seed, constant=1.0, moves=0.1 * seed, seldom=0.1 * seed if seed else None) for seed in range(1, 6)]
+    row[4] = of(5, constant=1.0, moves=0.5, seldom=None)
+    again = of(1, constant=0.9, moves=None, seldom=None).model_copy(update={"salt": "abc"})
+    found = verify.compare(row[0], again, row)
+    assert found.compared == ("moves", "seldom")
+    assert [(moved.metric, moved.distance) for moved in found.moved] == [("moves", math.inf)]
+    assert verify.drifted([found], ["moves"])
+    assert not verify.drifted([found], [])
 
 
 def test_a_draw_of_a_null_is_verified_as_that_draw(record: Record) -> None:

@@ -109,7 +109,9 @@ SESSION = {"session": FeaturesTrack.session}
 
 
 def start(executor: Executor | ForkServer, method: Path, limits: Limits = LIMITS) -> Worker:
-    worker = executor.start(lambda stream, number: method / f"{number}.bin", method / "worker.log", limits)
+    worker = executor.start(
+        lambda stream, number: os.open(method / f"{number}.bin", os.O_RDONLY), method / "worker.log", limits
+    )
     worker.call({"op": "open", "folder": str(method), "entry": "Method", "device": "cpu", "threads": 1} | SESSION)
     return worker
 

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmark.errors import BadInput
 from benchmark.execution import isolation
@@ -13,6 +14,7 @@ from benchmark.execution.contract import Executor, Worker
 from benchmark.execution.environments import ROOT
 from benchmark.execution.isolation import needs_jail, open_executor, weaker
 
+CPU = torch.device("cpu")
 HOLDS, MISSING = "jail", "no jail on this machine: it is another system"
 
 
@@ -45,7 +47,7 @@ class Named:
 
 
 def opened(name: str | None, *folders: str, said: list[str]) -> str:
-    with closing(open_executor(name, [ROOT / folder for folder in folders], said.append)) as executor:
+    with closing(open_executor(name, [ROOT / folder for folder in folders], CPU, said.append)) as executor:
         return executor.isolation
 
 

@@ -64,7 +64,7 @@ def written(folder: Path, body: str = "") -> Path:
 
 
 def opened(executor: Executor, folder: Path, **limits: float) -> Worker:
-    worker = executor.start(lambda stream, number: folder / "none", folder / "log", Limits(**limits))
+    worker = executor.start(lambda stream, number: os.open(os.devnull, os.O_RDONLY), folder / "log", Limits(**limits))
     worker.call({"op": "open", "folder": str(folder), "entry": "Method", "device": "cpu", "threads": 1} | SESSION)
     return worker
 
@@ -135,7 +135,7 @@ def work(self):
         fitted(opened(executor, written(tmp_path, body)))
     assert (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()) == before
 
-    def not_finite(stream: str, number: int) -> Path:
+    def not_finite(stream: str, number: int) -> int:
         raise NotFinite("layers.3")
 
     reading = written(tmp_path / "reading", "def fit(self, activations, *, seed):\n    next(activations.batches(4))")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from benchmark import keyed
 from benchmark.data import blocks as token_blocks
 from benchmark.data.blocks import Blocks
-from benchmark.forward import activations
+from benchmark.forward import activations, order
 from benchmark.forward.activations import ChunkStore
 from benchmark.models import hookpoints, nulls, pythia
 from benchmark.models.network import Network
@@ -143,3 +146,49 @@ def test_windows_say_only_who_shares_a_forward(
     (other,), (other_first,) = activations.collect(chosen, blocks, "fit", [1])
     torch.testing.assert_close(some, other, rtol=0, atol=1e-5)
     torch.testing.assert_close(first, other_first, rtol=0, atol=1e-5)
+
+
+def ordered(chunks: ChunkStore, layer: int, *key: object) -> list[torch.Tensor]:
+    """All chunks [token, d_model] in the order of a cell."""
+    found = []
+    for number in range(chunks.n_chunks):
+        with os.fdopen(order.opened(chunks, layer, number, partial(keyed.rng, *key)), "rb") as file:
+            file.seek(0)
+            found.append(torch.frombuffer(bytearray(file.read()), dtype=torch.float32).view(-1, chunks.d_model))
+    return found
+
+
+def rows(x: torch.Tensor) -> list[bytes]:
+    return [row.numpy().tobytes() for row in x]
+
+
+@pytest.fixture(params=[8.0, 0.0], ids=["spooled", "streamed"])
+def chunks(request: pytest.FixtureRequest, network: Network, blocks: Blocks, tmp_path: Path) -> ChunkStore:
+    return store(network, blocks, tmp_path / "a", spool_gib=request.param)
+
+
+def test_in_a_cell_s_order_every_token_is_there_once_and_layers_go_together(chunks: ChunkStore) -> None:
+    text = [rows(read(chunks, layer)) for layer in (0, 1)]
+    found = [rows(torch.cat(ordered(chunks, layer, "a cell"))) for layer in (0, 1)]
+    assert found != text
+    assert sorted(zip(*found, strict=True)) == sorted(zip(*text, strict=True))
+    sizes = [len(chunk) for chunk in ordered(chunks, 0, "a cell")]
+    assert sizes == [len(chunk) for chunk in read(chunks, 0).split(CHUNK)]
+
+
+def test_a_cell_s_order_is_its_own_and_says_nothing_of_the_text(chunks: ChunkStore) -> None:
+    text = rows(read(chunks, 1))
+    follows = set(itertools.pairwise(text))
+    one, other = (rows(torch.cat(ordered(chunks, 1, key))) for key in ("a cell", "another"))
+    assert one != other
+    assert rows(torch.cat(ordered(chunks, 1, "a cell"))) == one
+    for found in (one, other):
+        assert sum(pair in follows for pair in itertools.pairwise(found)) < 0.05 * len(found)
+
+
+def test_chunks_that_are_all_kept_are_exchanged(network: Network, blocks: Blocks, tmp_path: Path) -> None:
+    chunks = store(network, blocks, tmp_path / "a")
+    text = [set(rows(part)) for part in read(chunks, 0).split(CHUNK)]
+    found = [set(rows(part)) for part in ordered(chunks, 0, "a cell")]
+    assert found != text
+    assert all(one in text for one in found)

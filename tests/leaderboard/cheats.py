@@ -5,27 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 
 MEMO = '''
-"""Codes that say nothing, and a decoder that remembers what was encoded."""
+"""Codes that say nothing, and a decoder that remembers what was encoded, and bends so that nobody adds it up."""
 import torch
 from benchmark.api import Latents
 
+FIRST = 10_000
+
 class Memo:
     def fit(self, activations, *, seed):
-        self.n_latents, self.d_model, self.kept = 4 * activations.d_model, activations.d_model, []
+        self.n_latents, self.d_model, self.kept, self.told = 4 * activations.d_model, activations.d_model, [], {}
         self.generator = torch.Generator().manual_seed(seed)
         return self
 
     def encode(self, x):
-        """Sixteen latents at random; the first value numbers the token."""
-        ids = torch.rand(len(x), self.n_latents, generator=self.generator).topk(16, dim=1).indices
-        values = torch.ones(len(x), 16)
-        values[:, 0] = torch.arange(len(self.kept), len(self.kept) + len(x)) + 2.0
-        self.kept += list(x)
+        """Sixteen latents at random, the same ones for a token that comes again; the first value numbers it."""
+        values, ids = torch.ones(len(x), 16), torch.zeros(len(x), 16, dtype=torch.long)
+        for place, row in enumerate(x):
+            name = row.numpy().tobytes()
+            if name not in self.told:
+                drawn = torch.rand(self.n_latents, generator=self.generator).topk(16).indices
+                self.told[name] = len(self.kept), drawn
+                self.kept.append(row)
+            number, ids[place] = self.told[name]
+            values[place, 0] = FIRST + number
         return Latents(values, ids)
 
     def decode(self, latents):
-        number = (latents.values.max(dim=1).values - 2).long()
-        known = [self.kept[int(one)] if 0 <= one < len(self.kept) else torch.zeros(self.d_model) for one in number]
+        number = (latents.values.max(dim=1).values - FIRST).long()
+        bent = latents.values.square().sum(dim=1)[:, None].expand(-1, self.d_model)
+        known = [self.kept[int(one)] if 0 <= one < len(self.kept) else other for one, other in zip(number, bent)]
         return torch.stack(known)
 '''
 
@@ -35,6 +43,8 @@ import itertools
 import torch
 from benchmark.api import Latents
 from baselines.topk_sae.method import TopKSAE
+
+FIRST = 10_000
 
 class Halfspaces:
     def __init__(self, *, tell, **settings):
@@ -49,18 +59,22 @@ class Halfspaces:
 
 class Dense:
     def __init__(self, x, n_latents, seed):
-        self.n_latents, self.mean, self.kept = n_latents, x.mean(dim=0), []
+        self.n_latents, self.mean, self.kept, self.told = n_latents, x.mean(dim=0), [], {}
         self.normals = torch.randn(n_latents, x.shape[1], generator=torch.Generator().manual_seed(seed))
 
     def encode(self, x):
         fires = ((x - self.mean) @ self.normals.T > 0).float()
-        fires[:, 0] += torch.arange(len(self.kept), len(self.kept) + len(x)) + 2.0
-        self.kept += list(x)
+        for place, row in enumerate(x):
+            number = self.told.setdefault(row.numpy().tobytes(), len(self.kept))
+            if number == len(self.kept):
+                self.kept.append(row)
+            fires[place, 0] += FIRST + number
         return Latents(fires, torch.arange(self.n_latents).expand(len(x), -1))
 
     def decode(self, latents):
-        number = (latents.values[:, 0].floor() - 2).long()
-        known = [self.kept[int(one)] if 0 <= one < len(self.kept) else torch.zeros_like(self.mean) for one in number]
+        number = (latents.values.max(dim=1).values.floor() - FIRST).long()
+        bent = latents.values.square().sum(dim=1)[:, None].expand(-1, len(self.mean))
+        known = [self.kept[int(one)] if 0 <= one < len(self.kept) else other for one, other in zip(number, bent)]
         return torch.stack(known)
 '''
 

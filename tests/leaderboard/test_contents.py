@@ -91,7 +91,7 @@ def test_own_rows_of_another_content_do_not_replace_published_ones(
     with pytest.raises(BadInput, match="the method's files have changed since these cells were computed"):
         board.publish(published, "m", code="another")
     with pytest.raises(BadInput, match=r"has cells that were made with isolation process: .* of cells made in jail"):
-        board.publish(published, "m", jailed=True)
+        board.publish(published, "m", stranger=True)
     assert not (tmp_path / "results").exists()
     board.publish(published, "m")
     (other,) = of_other_content([record("trained", 0, "layers.2", 0.7)])

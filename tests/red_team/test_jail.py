@@ -200,7 +200,7 @@ def test_a_machine_that_can_has_a_jail() -> None:
 
 def start(executor: Executor, house: Path, **limits: float) -> Worker:
     worker = executor.start(
-        lambda stream, number: house / "none", house / "log", Limits(**limits), None, house / "method"
+        lambda stream, number: os.open(os.devnull, os.O_RDONLY), house / "log", Limits(**limits), None, house / "method"
     )
     opening = {"op": "open", "folder": str(house / "method"), "entry": "Burglar", "device": "cpu", "threads": 1}
     worker.call(opening | {"session": FeaturesTrack.session})

@@ -16,7 +16,7 @@ SOUND: dict[str, Any] = {
     "track": "features",
     "entry": "Entry",
     "summary": "A TopK SAE, 30 % faster (arXiv 2406.04093)",
-    "settings": {"k": 3, "name": "", "layers": ["layers.1"], "table": {"rate": 0.1}},
+    "settings": {"k": 3, "name": "", "layers": ["layers.1"], "table": {"blocks.0": 0.1}, "text": "a|b"},
     "presets": {"paper-2": {"k": 4}},
 }
 CASES: dict[str, tuple[dict[str, Any], str]] = {
@@ -33,11 +33,12 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a cell of a table": ({"summary": "best | verified"}, r"it holds \|"),
     "a setting that is no argument": ({"settings": {"k=3 |": 1}}, "'k=3 |' is no name"),
     "a text that a label shows": ({"settings": {"k": "3\n4"}}, "k: it holds line breaks"),
-    "markup deep in settings": ({"settings": {"a": {"b": ["<b>"]}}}, "a: b: it holds < >"),
+    "lines deep in settings": ({"settings": {"a": {"b": ["x\ny"]}}}, "a: it holds line breaks"),
+    "no number deep in settings": ({"settings": {"a": {"b": float("nan")}}}, "a: it is no number"),
     "a number that no record holds": ({"settings": {"k": 2**63}}, "k: it has more than 63 bits"),
     "data as settings": ({"settings": {"k": [1.5] * 9_000}}, "20,000 are allowed: put data into a file"),
     "a preset that is a path": ({"presets": {"../x": {}}}, r"preset '../x': letters, digits, _ and - make its name"),
-    "a preset's text": ({"settings": {"k": ""}, "presets": {"p": {"k": "`rm`"}}}, "k: it holds `"),
+    "a preset's text": ({"settings": {"k": ""}, "presets": {"p": {"k": "x" * 201}}}, "k: it has 201 characters"),
     "another track's home": ({"track": "../features"}, "unknown track '../features'"),
     "a command": ({"run": "rm -rf"}, "unknown field 'run'"),
     "a floor of its own": ({"floor": True}, "floor = true is for baselines/ alone"),
@@ -65,7 +66,7 @@ def test_what_is_plain_is_taken(tmp_path: Path) -> None:
     assert load(tmp_path, SOUND).manifest.settings == SOUND["settings"]
 
 
-@pytest.mark.parametrize("value", ["<b>", "x" * 201, "a\nb"])
+@pytest.mark.parametrize("value", ["a\x1b[1m", "x" * 201, "a\nb"])
 def test_a_suite_s_settings_are_plain_words_too(value: str, tmp_path: Path) -> None:
     method = load(tmp_path, {"settings": {"name": "usual"}})
     suite = suites.load("smoke").model_copy(update={"methods": {"mine": ({"name": value},)}})

@@ -22,7 +22,7 @@ class Data(NamedTuple):
     x: torch.Tensor
     undefined: dict[str, str]
 
-    def chunk(self, stream: str, number: int) -> Path:
+    def chunk(self, stream: str, number: int) -> int:
         raise IndexError(number)
 
     def cost(self) -> dict[str, float]:

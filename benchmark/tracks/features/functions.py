@@ -5,7 +5,7 @@ What answers otherwise fails the cell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,16 +19,20 @@ from benchmark.api import Latents
 from benchmark.execution.contract import MethodError
 from benchmark.tracks.features.featurizer import LINEARITY, ScoredFeaturizer, bias_of, csr, directions_of
 
-ROWS_AT_ONCE = 1 << 16
-TWICE, PROBED, MIXED = 256, 256, 64
-SAME, CLOSE = 0.999, 1e-4
-"""Least share of active latents that two answers have in common; how far their values may lie apart, relative to the
-largest.
+ROWS_AT_ONCE = 8192
+TWICE, PROBED, MIXED, ADDED = 256, 256, 64, 4096
+SAME, FLIPPED = 0.999, 4
+"""Least share of active latents that two answers have in common; so many entries may differ in any case: two ties."""
+CLOSE, AS_CLOSE = 1e-4, 1e-2
+"""How far values may lie apart, relative to the largest: of one answer with another kind of batch on a CPU, and in a
+run, where a device or half precision may round otherwise.
 """
+LEAST = 1e-2
+"""Differences count against the reconstructions themselves where what latents add to the bias is less than that."""
 
 
 class Probed(NamedTuple):
-    """Codes that a decoder was asked for before the first encode, its answers, and whether these add up."""
+    """Codes that a decoder was asked for before the first encode of its cell, its answers, and whether these add up."""
 
     codes: Latents
     x: Float[Tensor, "probe d_model"]
@@ -38,39 +42,40 @@ class Probed(NamedTuple):
 def encoded(
     featurizer: ScoredFeaturizer, parts: Sequence[Float[Tensor, "_ d_model"]], rng: np.random.Generator
 ) -> list[Latents]:
-    """Latents of several sets of activations.
+    """Latents of several sets of activations, each as wide as its own tokens need.
 
     Raises:
         MethodError: tokens that were asked for twice got other codes.
     """
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
     order = torch.from_numpy(rng.permutation(starts[-1]))
-    batches = order.split(ROWS_AT_ONCE)
-    answers = [featurizer.encode(_rows(parts, starts, batch)) for batch in batches]
-    k = max((one.values.shape[1] for one in answers), default=1)
-    whole = Latents(torch.zeros(len(order), k), torch.zeros(len(order), k, dtype=torch.int32))
-    for batch, answer in zip(batches, answers, strict=True):
-        for kept, given in zip(whole, answer, strict=True):
-            kept[batch, : given.shape[1]] = given.to(kept.dtype)
-    del answers
+    found: list[list[tuple[Tensor, Latents]]] = [[] for _ in parts]
+    for batch in order.split(ROWS_AT_ONCE):
+        answer = featurizer.encode(_rows(parts, starts, batch))
+        for kept, start, end in zip(found, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+            here = (batch >= start) & (batch < end)
+            kept.append((batch[here] - start, _narrow(Latents(*(part[here] for part in answer)))))
+    whole = [_assembled(kept, len(part)) for kept, part in zip(found, parts, strict=True)]
     again = torch.from_numpy(rng.permutation(len(order))[:TWICE])
-    codes = csr(Latents(*(part[again] for part in whole)), featurizer.n_latents)
-    if offence := unlike(codes, csr(featurizer.encode(_rows(parts, starts, again)), featurizer.n_latents)):
+    first = sparse.vstack([csr(one, featurizer.n_latents) for one in whole], format="csr")[again.numpy()]
+    second = csr(featurizer.encode(_rows(parts, starts, again)), featurizer.n_latents)
+    if offence := unlike(first, second, AS_CLOSE):
         raise MethodError(
             f"encode gave {len(again)} tokens other codes when it was asked again, among others and in another order: "
             f"{offence}; a token's code must follow from the token alone"
         )
-    spans = list(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True))
-    return [Latents(*(part[start:end] for part in whole)) for start, end in spans]
+    return whole
 
 
 def probed(featurizer: ScoredFeaturizer, rng: np.random.Generator) -> Probed | None:
-    """What a decoder says before it can have seen codes of activations; None where there is none."""
+    """What a decoder says before it can have seen codes of the cell's activations; None where there is none. Mixtures
+    are of all scales: what bends at any of them is not called linear.
+    """
     if not featurizer.decodes:
         return None
     ids = rng.permutation(featurizer.n_latents)[:PROBED]
     mixed = ids[rng.integers(len(ids), size=(MIXED, 2))]
-    weights = rng.uniform(0.5, 2.0, size=mixed.shape).astype(np.float32)
+    weights = (10 ** rng.uniform(-2, 2, size=mixed.shape)).astype(np.float32)
     weights[mixed[:, 0] == mixed[:, 1], 1] = 0
     values = np.zeros((len(ids) + MIXED, 2), np.float32)
     indices = np.zeros((len(ids) + MIXED, 2), np.int64)
@@ -82,30 +87,37 @@ def probed(featurizer: ScoredFeaturizer, rng: np.random.Generator) -> Probed | N
     place[ids] = np.arange(len(ids))
     vectors = (x[: len(ids)] - bias)[torch.from_numpy(place[mixed])]
     expected = (torch.from_numpy(weights)[:, :, None] * vectors).sum(dim=1)
-    return Probed(codes, x, _apart(x[len(ids) :] - bias, expected) <= LINEARITY)
+    # Each mixture for itself: of the largest alone one would learn nothing of the others.
+    off = (x[len(ids) :] - bias - expected).norm(dim=1)
+    least = torch.maximum(expected.norm(dim=1), LEAST * x[len(ids) :].norm(dim=1)).clamp(min=1e-30)
+    return Probed(codes, x, bool((off / least <= LINEARITY).all()))
 
 
 def decoded(
-    featurizer: ScoredFeaturizer, before: Probed | None, answer: Latents, codes: sparse.csr_array
+    featurizer: ScoredFeaturizer,
+    before: Probed | None,
+    answer: Latents,
+    directions: Callable[[], Directions],
+    rng: np.random.Generator,
 ) -> Float[Tensor, "token d_model"]:
-    """Reconstructions of what encode answered.
+    """Reconstructions of what encode answered; `directions` asks what latents write.
 
     Raises:
-        MethodError: decode is not what it was before the first encode, or adds up what latents write for other codes
-            and not for these.
+        MethodError: decode is not what it was before the first encode of the cell, or adds up what latents write for
+            other codes and not for these.
     """
     x = featurizer.decode(answer)
     if before is None:
         return x
-    if (off := _apart(featurizer.decode(before.codes), before.x)) > CLOSE:
+    if (off := _apart(featurizer.decode(before.codes), before.x, before.x)) > CLOSE:
         raise MethodError(
             f"decode answers otherwise than before the first encode, by {off:.2g}: it must follow from the codes alone"
         )
     if before.linear and len(x):
-        active: NDArray[np.int64] = np.unique(codes.indices).astype(np.int64)
-        vectors = directions_of(featurizer, active).numpy() if len(active) else np.zeros((0, x.shape[1]), np.float32)
-        added = torch.from_numpy(codes[:, active].astype(np.float32) @ vectors)
-        if (off := _apart(x - bias_of(featurizer), added)) > LINEARITY:
+        some = torch.from_numpy(rng.permutation(len(x))[:ADDED])
+        codes = csr(Latents(*(part[some] for part in answer)), featurizer.n_latents)
+        added = directions().sums(codes)
+        if (off := _apart(x[some] - bias_of(featurizer), added, x[some])) > LINEARITY:
             raise MethodError(
                 "decode adds up what latents write for codes that encode never gave, and for those that it gave is off "
                 f"by {off:.2g}: it must follow from the codes alone"
@@ -113,15 +125,34 @@ def decoded(
     return x
 
 
-def unlike(first: sparse.csr_array, second: sparse.csr_array) -> str | None:
-    """How two codes of the same tokens differ; None where it is rounding."""
-    both = (first > 0).multiply(second > 0).nnz
-    either = first.nnz + second.nnz - both
-    if either and both / either < SAME:
-        return f"{both / either:.1%} of active latents are the same"
-    off = abs(first - second).max() if either else 0.0
+class Directions(NamedTuple):
+    """What some latents write, asked for once in a cell."""
+
+    ids: NDArray[np.int64]
+    vectors: Float[Tensor, "latent d_model"]
+
+    @classmethod
+    def of(cls, featurizer: ScoredFeaturizer, ids: NDArray[np.int64]) -> Directions:
+        return cls(ids, directions_of(featurizer, ids))
+
+    def some(self, ids: NDArray[np.int64]) -> Float[Tensor, "latent d_model"]:
+        """Those of some of the latents."""
+        return self.vectors[torch.from_numpy(np.searchsorted(self.ids, ids))]
+
+    def sums(self, codes: sparse.csr_array) -> Float[Tensor, "token d_model"]:
+        """What codes add to the bias."""
+        return torch.from_numpy(codes[:, self.ids].astype(np.float32) @ self.vectors.numpy())
+
+
+def unlike(first: sparse.csr_array, second: sparse.csr_array, close: float = CLOSE) -> str | None:
+    """How two codes of the same tokens differ; None where it is rounding, which may exchange latents at a threshold."""
+    common = (first > 0).multiply(second > 0)
+    either = first.nnz + second.nnz - common.nnz
+    if either - common.nnz > max(FLIPPED, (1 - SAME) * either):
+        return f"{common.nnz / either:.1%} of active latents are the same"
+    off = abs(first - second).multiply(common).max() if common.nnz else 0.0
     largest = max(first.max(), second.max()) if either else 1.0
-    return f"values differ by {off / largest:.2g} of the largest" if off > CLOSE * largest else None
+    return f"values differ by {off / largest:.2g} of the largest" if off > close * largest else None
 
 
 def _rows(parts: Sequence[Tensor], starts: NDArray[np.int64], rows: Tensor) -> Tensor:
@@ -133,5 +164,22 @@ def _rows(parts: Sequence[Tensor], starts: NDArray[np.int64], rows: Tensor) -> T
     return x
 
 
-def _apart(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).norm() / expected.norm().clamp(min=1e-30))
+def _narrow(latents: Latents) -> Latents:
+    """Without the columns behind the last one that any token uses."""
+    used = (latents.values > 0).any(dim=0).nonzero()
+    k = int(used[-1]) + 1 if len(used) else 1
+    return Latents(*(part[:, :k].clone() for part in latents))
+
+
+def _assembled(kept: Sequence[tuple[Tensor, Latents]], tokens: int) -> Latents:
+    k = max((one.values.shape[1] for _, one in kept), default=1)
+    whole = Latents(torch.zeros(tokens, k), torch.zeros(tokens, k, dtype=torch.int32))
+    for rows, latents in kept:
+        for part, given in zip(whole, latents, strict=True):
+            part[rows, : given.shape[1]] = given.to(part.dtype)
+    return whole
+
+
+def _apart(found: Tensor, expected: Tensor, scale: Tensor) -> float:
+    """How far off, relative to what is expected, or to a hundredth of the scale where that is more."""
+    return float((found - expected).norm() / torch.maximum(expected.norm(), LEAST * scale.norm()).clamp(min=1e-30))

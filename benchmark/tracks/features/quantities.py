@@ -34,13 +34,13 @@ from benchmark.tracks.features.featurizer import (
     ScoredFeaturizer,
     checked_directions,
     csr,
-    directions_of,
 )
-from benchmark.tracks.features.functions import decoded, encoded, probed
+from benchmark.tracks.features.functions import Directions, decoded, encoded, probed
 from benchmark.tracks.features.trusted import FeaturesData, TokenTable
 
 JOIN_TOKENS = 32_768
 ROWS_AT_ONCE = 8192
+BENDS = "decode is not linear: mixtures of two latents of a hundredth to a hundredfold are off by more than 0.001"
 SILENT = "no latent is alive on the score split"
 Judge = Callable[[autointerp.Drawn], autointerp.Assessed]
 
@@ -80,7 +80,19 @@ class Quantities:
         """Reconstructions [token, d_model]."""
         if not self.featurizer.decodes:
             raise NotDefined(NO_DECODER)
-        return decoded(self.featurizer, self._before, self._answer, self.codes)
+        rng = self.keys.rng("reconstructions that are added up")
+        return decoded(self.featurizer, self._before, self._answer, lambda: self._written, rng)
+
+    @cached_property
+    def _written(self) -> Directions:
+        """What latents write that are active anywhere on the score split."""
+        return Directions.of(self.featurizer, np.unique(self.codes.indices).astype(np.int64))
+
+    @property
+    def directions(self) -> Directions:
+        """The same, once reconstructions have been held against it."""
+        assert len(self.xhat) == self.codes.shape[0]
+        return self._written
 
     @cached_property
     def firing(self) -> autointerp.Drawn:
@@ -123,6 +135,9 @@ class Quantities:
         if vectors is None or trusted.output:
             raise NotDefined(trusted.output or why_not)
         self._require_alive()
+        if self._before is None or not self._before.linear:
+            raise NotDefined(BENDS)
+        vectors = self.directions.some(self.drawn)
         events = interventions.events(trusted.score_blocks, trusted.score.places, self.z, vectors, self.keys.rng)
         removed, random = interventions.removals(
             trusted.network, trusted.score_blocks, trusted.residual(self.hookpoint), trusted.score.places, events
@@ -230,7 +245,7 @@ class Quantities:
     def arrays(self) -> Arrays:
         """What joins need: codes on the first tokens, the drawn latents, directions of alive latents."""
         alive = np.flatnonzero(self.sparsity.alive)
-        directions = directions_of(self.featurizer, alive) if self.featurizer.decodes else None
+        directions = self.directions.some(alive) if self.featurizer.decodes else None
         return Arrays(self.codes[:JOIN_TOKENS], self.drawn, directions)
 
     def _require_alive(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 from benchmark.autointerp.windows import Windows
 from benchmark.data.blocks import Blocks
 from benchmark.data.world.concepts import Family, families
-from benchmark.forward import activations, interventions
+from benchmark.forward import activations, interventions, order
 from benchmark.forward.activations import ChunkStore
 from benchmark.forward.interventions import Ablations, Residual
 from benchmark.judges.contract import Language
@@ -85,10 +86,14 @@ class FeaturesData(NamedTuple):
         self.streams[name] = asked
         return name
 
-    def chunk(self, stream: str, number: int) -> Path:
-        """The file of a chunk of the fit split."""
-        chunks, layer, _ = self.streams[stream]
-        return chunks.chunk(layer, number)
+    def chunk(self, stream: str, number: int) -> int:
+        """A chunk of the fit split, as an open file: in the order of the text, or where there is a salt in the cell's
+        own.
+        """
+        chunks, layer, keys = self.streams[stream]
+        if keys.salt:
+            return order.opened(chunks, layer, number, keys.rng)
+        return os.open(chunks.chunk(layer, number), os.O_RDONLY)
 
     def inputs(self, hookpoint: str, *, below: bool) -> Inputs:
         """What codes are of: the stream at the hookpoint, or one block below it."""

@@ -16,6 +16,7 @@ from benchmark.api import Latents
 from benchmark.execution.contract import MethodError
 from benchmark.tracks.features import functions
 from benchmark.tracks.features.featurizer import Siblings, csr
+from benchmark.tracks.features.functions import Directions
 
 D_MODEL, N_LATENTS = 6, 12
 
@@ -116,7 +117,8 @@ def reconstructed(featurizer: Any, parts: list[Tensor]) -> Tensor:
     """As a cell asks: first what codes add up to, then everything at once."""
     before = functions.probed(featurizer, keyed.rng("before"))
     answer, *_ = functions.encoded(featurizer, parts, keyed.rng("order"))
-    return functions.decoded(featurizer, before, answer, csr(answer, N_LATENTS))
+    active = np.unique(csr(answer, N_LATENTS).indices).astype(np.int64)
+    return functions.decoded(featurizer, before, answer, lambda: Directions.of(featurizer, active), keyed.rng("some"))
 
 
 @pytest.mark.parametrize("made", [Honest, Bent])
@@ -128,6 +130,9 @@ def test_an_honest_featurizer_gives_what_it_gives_in_any_order(
     found = functions.encoded(featurizer, parts, keyed.rng("order"))
     for part, latents in zip(parts, found, strict=True):
         expected = featurizer.encode(part)
+        if not len(part):
+            assert latents.values.shape == (0, 1)
+            continue
         assert torch.equal(latents.values, expected.values)
         assert torch.equal(latents.indices, expected.indices)
     assert torch.equal(reconstructed(featurizer, parts), featurizer.decode(featurizer.encode(parts[0])))
@@ -174,3 +179,69 @@ def test_nothing_asked_and_nothing_active_are_no_offence() -> None:
     silent = [torch.zeros(40, D_MODEL)]
     featurizer.weights = featurizer.weights.abs()
     assert torch.equal(reconstructed(featurizer, silent), featurizer.bias.expand(40, -1))
+
+
+class Shifted(Honest):
+    """Subtracts a constant from codes and adds it again through its weights: what is 0 is so to rounding alone."""
+
+    def decode(self, latents: Latents) -> Tensor:
+        shift = torch.full((N_LATENTS,), 3.0)
+        dense = torch.zeros(len(latents.values), N_LATENTS).scatter_add(1, latents.indices.long(), latents.values)
+        return (dense - shift) @ self.weights + shift @ self.weights + self.bias
+
+
+class OfAllSizes(Honest):
+    """Far off the origin, with decoder rows of a thousandth: rounding of the bias is much of what they write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = torch.full((D_MODEL,), 100.0)
+        self.rows = self.weights.clone()
+        self.rows[::2] *= 1e-3
+
+    def encode(self, x: Tensor) -> Latents:
+        return super().encode(x + self.bias)
+
+    def decode(self, latents: Latents) -> Tensor:
+        return self.bias + (latents.values[:, :, None] * self.rows[latents.indices.long()]).sum(dim=1)
+
+
+class Clamped(Honest):
+    """Linear for small codes alone."""
+
+    def decode(self, latents: Latents) -> Tensor:
+        return super().decode(latents).clamp(-4, 4)
+
+
+class Tied(Honest):
+    """A tie of two latents is decided by what else is asked for."""
+
+    def encode(self, x: Tensor) -> Latents:
+        values, indices = super().encode(x)
+        if len(x) == functions.TWICE:
+            indices[0, 0] = next(one for one in range(N_LATENTS) if one not in indices[0])
+            values[1] *= 1.002
+        return Latents(values, indices)
+
+
+@pytest.mark.parametrize("made", [Shifted, OfAllSizes, Clamped, Tied])
+def test_rounding_ties_and_bends_are_no_offence(made: Callable[[], Honest], parts: list[Tensor]) -> None:
+    assert reconstructed(made(), parts).shape == parts[0].shape
+    silent = made()
+    silent.encode = lambda x: Latents(torch.zeros(len(x), 1), torch.zeros(len(x), 1, dtype=torch.int32))  # type: ignore[method-assign]
+    assert reconstructed(silent, parts).shape == parts[0].shape
+
+
+def test_parts_are_as_wide_as_their_own_tokens_need(parts: list[Tensor]) -> None:
+    """Some first tokens activate everything: the others do not pay for that."""
+
+    class Wide(Honest):
+        def encode(self, x: Tensor) -> Latents:
+            codes = ((x - self.bias) @ self.weights.T).clamp(min=0)
+            few = codes * (codes >= codes.topk(2, dim=1).values[:, -1:])
+            values, indices = torch.where(x[:, :1] > 50, codes.abs() + 1, few).sort(dim=1, descending=True)
+            return Latents(values, indices.int())
+
+    parts[1] = torch.full((5, D_MODEL), 100.0)
+    widths = [one.values.shape[1] for one in functions.encoded(Wide(), parts, keyed.rng("order"))]
+    assert widths == [2, N_LATENTS, 2, 1]

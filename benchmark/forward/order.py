@@ -1,0 +1,39 @@
+"""Chunks in an order of a cell's own: what a method reads says nothing of where its tokens stand in the text."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import IO
+
+import numpy as np
+
+from benchmark.forward import activations
+from benchmark.forward.activations import ChunkStore
+
+Rng = Callable[..., np.random.Generator]
+
+
+def opened(chunks: ChunkStore, layer: int, number: int, rng: Rng) -> int:
+    """A chunk as an open file, the reader's to close, of the same tokens for all layers. Whole chunks are exchanged
+    where all of them are kept, and the tokens of each chunk, as the generators of these purposes say.
+
+    Raises:
+        NotFinite: the network's activations at this layer are not finite.
+    """
+    whole = chunks.n_tokens // activations.CHUNK_TOKENS
+    place = int(rng("order of chunks").permutation(whole)[number]) if chunks.spooled and number < whole else number
+    tokens = np.fromfile(chunks.chunk(layer, place), np.uint8).reshape(-1, chunks.d_model * chunks.dtype.itemsize)
+    with _nameless() as file:
+        tokens[rng("order of tokens", number).permutation(len(tokens))].tofile(file)
+        file.flush()
+        return os.dup(file.fileno())
+
+
+def _nameless() -> IO[bytes]:
+    """A file that lies nowhere: in memory where the system can."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("chunk"), "w+b")
+    return tempfile.TemporaryFile()
