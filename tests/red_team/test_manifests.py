@@ -34,7 +34,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a setting that is no argument": ({"settings": {"k=3 |": 1}}, "'k=3 |' is no name"),
     "a text that a label shows": ({"settings": {"k": "3\n4"}}, "k: it holds line breaks"),
     "lines deep in settings": ({"settings": {"a": {"b": ["x\ny"]}}}, "a: it holds line breaks"),
-    "no number deep in settings": ({"settings": {"a": {"b": float("nan")}}}, "a: it is no number"),
+    "no number deep in settings": ({"settings": {"a": {"b": float("nan")}}}, "is not a number that can be"),
     "a number that no record holds": ({"settings": {"k": 2**63}}, "k: it has more than 63 bits"),
     "data as settings": ({"settings": {"k": [1.5] * 9_000}}, "20,000 are allowed: put data into a file"),
     "a preset that is a path": ({"presets": {"../x": {}}}, r"preset '../x': letters, digits, _ and - make its name"),
