@@ -156,7 +156,7 @@ def verified(values: np.ndarray, row: np.ndarray) -> verify.Verified:
 @pytest.mark.parametrize("cells", [1, 2, 4, 8])
 def test_chance_seldom_looks_like_drift_and_a_faked_claim_does(cells: int) -> None:
     """Honest values are draws like the row's own; a fake lies six standard deviations off in the first metric."""
-    rng, metrics, runs = np.random.default_rng(5), 60, 400
+    rng, metrics, runs = np.random.default_rng(5), 60, 200
     alarms = {0: 0, 6: 0}
     for shift in alarms:
         for _ in range(runs):
