@@ -58,7 +58,8 @@ class Store:
         """Make the folder and mark it as ours, or refuse it: it cannot be written, or holds what is not ours."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            others = sorted(path.name for path in self.root.iterdir())
+            # What a kill left of a marker that was not yet put there is ours.
+            others = sorted(path.name for path in self.root.iterdir() if not path.name.startswith(f"{MARKER}."))
             if others and MARKER not in others:
                 some = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
                 raise BadInput(

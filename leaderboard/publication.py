@@ -48,8 +48,7 @@ def publish(  # noqa: PLR0917
 ) -> Published:
     """Put a method's rows, as they were last run, into the results, in place of what was published of them, and their
     details below the store. Nothing is written where the store has no records of the method. `code` is the hash of the
-    method as it lies there now; a `stranger`'s is published of cells alone that were made in jail and
-    with a salt.
+    method as it lies there now; a `stranger`'s is published of cells alone that were made in jail and with a salt.
 
     Raises:
         BadInput: a row that is not whole, not of the repository's suite or of that code, or does not agree with itself:
@@ -67,10 +66,7 @@ def publish(  # noqa: PLR0917
                 f"{where.method} ({where.label}) on suite {where.suite}: the method's files have changed since these "
                 "cells were computed, and row and code would not belong together: run the suite again first"
             )
-        if stranger:
-            which = f"{where.method} ({where.label}) on suite {where.suite}"
-            require_apart(which, {one.isolation for one in members}, {one.salt for one in members})
-        check(members, shipped(where.suite, where.track), families(where.suite, where.track), store)
+        check(members, shipped(where.suite, where.track), families(where.suite, where.track), store, stranger=stranger)
     contents, kept = {}, {}
     for members in by_row.values():
         (row,) = of_records(members, joins, store.latents)
@@ -102,14 +98,24 @@ def mark_verified(root: Path, cells: Sequence[tuple[Where, str]], key: str) -> l
     return written
 
 
-def check(row: Sequence[Record], shipped: Mapping[str, Any] | None, families: Mapping[str, str], store: Store) -> None:
-    """Refuse a row that cannot be published, of a suite that says `shipped` and asks for `families` in the repository.
+def check(
+    row: Sequence[Record],
+    shipped: Mapping[str, Any] | None,
+    families: Mapping[str, str],
+    store: Store,
+    *,
+    stranger: bool = False,
+) -> None:
+    """Refuse a row that cannot be published, of a suite that says `shipped` and asks for `families` in the repository;
+    of a `stranger`'s method see `require_apart`, too.
 
     Raises:
         BadInput: says what is missing, what differs, or what does not agree.
     """
     first = row[0]
     which = f"{first.where.method} ({first.where.label}) on suite {first.where.suite}"
+    if stranger:
+        require_apart(which, {one.isolation for one in row}, {one.salt for one in row})
     if len({record.suite_hash for record in row}) > 1:
         raise BadInput(f"{which} mixes cells of suites of different content: run it again")
     if shipped is not None and (said := otherwise(first.suite, shipped)):

@@ -52,6 +52,12 @@ def test_a_new_folder_is_marked_and_stays_ours(tmp_path: Path) -> None:
         Store(tmp_path / "file").check()
 
 
+def test_a_marker_that_a_kill_kept_from_its_place_is_no_other_thing(tmp_path: Path) -> None:
+    (tmp_path / ".nullgap.0123456789abcdef").write_text("{")
+    Store(tmp_path).check()
+    assert len(Store(tmp_path).salt) == 16
+
+
 def test_only_our_own_temporary_names_are_removed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -26,7 +26,7 @@ from benchmark.run.exchange import take
 from benchmark.run.plan import MethodRun
 from benchmark.spec import suite as suites
 from benchmark.store import Store
-from benchmark.tracks.features.featurizer import checked_directions, csr
+from benchmark.tracks.features.featurizer import bends, csr, directions_of
 from benchmark.tracks.features.functions import CLOSE, SAME, unlike
 from benchmark.tracks.features.remote import RemoteFeaturizer
 
@@ -154,7 +154,7 @@ def decoding(bench: Bench, *, linear: bool) -> str:
         )
     left = fvu(bench.subject.decoded, decoded)
     alive = np.unique(csr(answer, featurizer.n_latents).indices)[:64].astype(np.int64)
-    _, reason = checked_directions(featurizer, alive, keyed.rng("conformance directions"))
+    reason = bends(featurizer, alive, directions_of(featurizer, alive), keyed.rng("conformance directions"))
     if reason and linear:
         raise Refused(
             f"{reason}; mend decode, or write linear = false into method.toml: metrics of directions are undefined then"

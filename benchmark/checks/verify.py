@@ -180,7 +180,7 @@ def compare(record: Record, again: Record, row: Sequence[Record] = ()) -> Verifi
     """
     fresh = again.salt != record.salt
     if again.where.variant != record.where.variant:  # a null's weights are others then, as they should be
-        again = again.model_copy(update={"hashes": record.hashes | again.hashes | _weights(record)})
+        record, again = _but_weights(record), _but_weights(again)
     differences = [
         f"{name}: {before} is now {after}"
         for part in ("hashes", "versions", "environment", "hardware")
@@ -260,8 +260,8 @@ def _distance(record: Record, again: Record, name: str, known: _Known) -> float:
     return 0.0 if off <= RELATIVE * abs(one) + ABSOLUTE else off / known.deviation
 
 
-def _weights(record: Record) -> dict[str, str]:
-    return {name: value for name, value in record.hashes.items() if name == "weights"}
+def _but_weights(record: Record) -> Record:
+    return record.model_copy(update={"hashes": {name: one for name, one in record.hashes.items() if name != "weights"}})
 
 
 def equal(one: MetricValue, other: MetricValue, *, relative: float = RELATIVE) -> bool:

@@ -73,8 +73,8 @@ def run(
     """Compute what any cell of the methods lacks, then the joins.
 
     `jobs` groups run side by side, in processes of their own; None for as many as the machine takes, one where the
-    judge is a language model. With `replay` such a judge answers from
-    its transcripts alone. Without `isolation` methods have the best that there is.
+    judge is a language model. With `replay` such a judge answers from its transcripts alone. Without `isolation`
+    methods have the best that there is.
 
     Raises:
         BadInput: before any compute, when something is known to fail.

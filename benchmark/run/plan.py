@@ -202,8 +202,7 @@ def settings_hash(plan: Plan, cell: Cell) -> str:
     subject = (suite.subject.name, suite.subject.dtype, suite.subject.revision, suite.threads)
     places = run.track.places(suite) if run.method.manifest.scope == "model" else ()
     made = (run.track.fitted_on(suite, plan.data, places), run.track.scored_on(suite, plan.data))
-    salt = (cell.row.salt,) if cell.row.salt else ()
-    return keyed.short("settings", run.method.code_hash, cell.row.settings, subject, *made, _versions(), *salt)
+    return keyed.short("settings", run.method.code_hash, *cell.row.identity, subject, *made, _versions())
 
 
 def _suite_hash(suite: Suite, track: type[Track], subject: ResolvedSubject, data: Mapping[str, str]) -> str:

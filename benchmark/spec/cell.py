@@ -61,8 +61,7 @@ class Cell(NamedTuple):
         """What identifies the cell within a suite, as plain values."""
         group = self.group
         where = (group.subject, group.replicate, str(group.variant))
-        salt = (self.row.salt,) if self.row.salt else ()
-        return (self.method, self.row.settings, *where, self.method_seed, self.place, *salt)
+        return (self.method, *self.row.identity, *where, self.method_seed, self.place)
 
     @property
     def keys(self) -> CellKeys:

@@ -115,6 +115,11 @@ class RunSettings(NamedTuple):
     settings: dict[str, Any]
     salt: str = ""
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from others: the settings, and a salt where there is one."""
+        return (self.settings, self.salt) if self.salt else (self.settings,)
+
 
 def names(homes: tuple[Path, ...] = HOMES) -> list[str]:
     """All methods on disk; folders that begin with an underscore are templates."""

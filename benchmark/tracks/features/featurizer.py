@@ -62,24 +62,24 @@ def directions_of(featurizer: ScoredFeaturizer, ids: NDArray[np.int64]) -> Float
     return featurizer.decode(one) - bias_of(featurizer)
 
 
-def checked_directions(
-    featurizer: ScoredFeaturizer, drawn: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[Tensor | None, str]:
-    """Directions of the drawn latents, or None and the reason: decode must be linear to a thousandth."""
-    if not featurizer.decodes:
-        return None, NO_DECODER
-    if not len(drawn):
-        return torch.empty(0, 0), ""
-    vectors = directions_of(featurizer, drawn)
-    pairs = rng.integers(len(drawn), size=(32, 2))
+def bends(
+    featurizer: ScoredFeaturizer,
+    ids: NDArray[np.int64],
+    vectors: Float[Tensor, "latent d_model"],
+    rng: np.random.Generator,
+) -> str | None:
+    """Why the directions of some latents, one at least, are not all that they write: mixtures must be linear in them to
+    a thousandth. None where they are.
+    """
+    pairs = rng.integers(len(ids), size=(32, 2))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     weights = torch.from_numpy(rng.uniform(0.5, 2.0, size=pairs.shape)).float()
-    mixed = featurizer.decode(Latents(weights, torch.from_numpy(drawn[pairs]))) - bias_of(featurizer)
+    mixed = featurizer.decode(Latents(weights, torch.from_numpy(ids[pairs]))) - bias_of(featurizer)
     expected = (weights[:, :, None] * vectors[torch.from_numpy(pairs)]).sum(dim=1)
     error = float((mixed - expected).norm() / expected.norm().clamp(min=1e-30)) if len(pairs) else 0.0
     if error > LINEARITY:
-        return None, f"decode is not linear: mixtures of two latents are off by {error:.2g}, more than {LINEARITY}"
-    return vectors, ""
+        return f"decode is not linear: mixtures of two latents are off by {error:.2g}, more than {LINEARITY}"
+    return None
 
 
 def bias_of(featurizer: ScoredFeaturizer) -> Tensor:

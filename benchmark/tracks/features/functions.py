@@ -5,7 +5,7 @@ What answers otherwise fails the cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +21,13 @@ from benchmark.tracks.features.featurizer import LINEARITY, ScoredFeaturizer, bi
 
 ROWS_AT_ONCE = 8192
 TWICE, PROBED, MIXED, ADDED = 256, 256, 64, 4096
-SAME, FLIPPED = 0.999, 4
-"""Least share of active latents that two answers have in common; so many entries may differ in any case: two ties."""
-CLOSE, AS_CLOSE = 1e-4, 1e-2
-"""How far values may lie apart, relative to the largest: of one answer with another kind of batch on a CPU, and in a
-run, where a device or half precision may round otherwise.
+SAME, CLOSE = 0.999, 1e-4
+"""Least share of active latents that two answers have in common; how far their values may lie apart, relative to the
+largest.
+"""
+TIED, AS_CLOSE = 4, 1e-2
+"""In a run, where a device or half precision may round otherwise: entries that may differ in any case, which is two
+ties, and how far values may lie apart.
 """
 LEAST = 1e-2
 """Differences count against the reconstructions themselves where what latents add to the bias is less than that."""
@@ -57,9 +59,13 @@ def encoded(
             kept.append((batch[here] - start, _narrow(Latents(*(part[here] for part in answer)))))
     whole = [_assembled(kept, len(part)) for kept, part in zip(found, parts, strict=True)]
     again = torch.from_numpy(rng.permutation(len(order))[:TWICE])
-    first = sparse.vstack([csr(one, featurizer.n_latents) for one in whole], format="csr")[again.numpy()]
     second = csr(featurizer.encode(_rows(parts, starts, again)), featurizer.n_latents)
-    if offence := unlike(first, second, AS_CLOSE):
+    first = []
+    for one, start, end in zip(whole, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        here = again[(again >= start) & (again < end)].sort().values - start
+        first.append(csr(Latents(*(part[here] for part in one)), featurizer.n_latents))
+    offence = unlike(sparse.vstack(first, format="csr"), second[again.argsort().numpy()], ties=TIED, close=AS_CLOSE)
+    if offence:
         raise MethodError(
             f"encode gave {len(again)} tokens other codes when it was asked again, among others and in another order: "
             f"{offence}; a token's code must follow from the token alone"
@@ -95,34 +101,32 @@ def probed(featurizer: ScoredFeaturizer, rng: np.random.Generator) -> Probed | N
 
 def decoded(
     featurizer: ScoredFeaturizer,
-    before: Probed | None,
+    before: Probed,
     answer: Latents,
-    directions: Callable[[], Directions],
+    codes: sparse.csr_array,
     rng: np.random.Generator,
-) -> Float[Tensor, "token d_model"]:
-    """Reconstructions of what encode answered; `directions` asks what latents write.
+) -> Reconstructed:
+    """Reconstructions of what encode answered, in both of its forms.
 
     Raises:
         MethodError: decode is not what it was before the first encode of the cell, or adds up what latents write for
             other codes and not for these.
     """
     x = featurizer.decode(answer)
-    if before is None:
-        return x
     if (off := _apart(featurizer.decode(before.codes), before.x, before.x)) > CLOSE:
         raise MethodError(
             f"decode answers otherwise than before the first encode, by {off:.2g}: it must follow from the codes alone"
         )
+    directions = Directions.of(featurizer, np.unique(codes.indices).astype(np.int64))
     if before.linear and len(x):
-        some = torch.from_numpy(rng.permutation(len(x))[:ADDED])
-        codes = csr(Latents(*(part[some] for part in answer)), featurizer.n_latents)
-        added = directions().sums(codes)
-        if (off := _apart(x[some] - bias_of(featurizer), added, x[some])) > LINEARITY:
+        some = rng.permutation(len(x))[:ADDED]
+        added, found = directions.sums(codes[some]), x[torch.from_numpy(some)]
+        if (off := _apart(found - bias_of(featurizer), added, found)) > LINEARITY:
             raise MethodError(
                 "decode adds up what latents write for codes that encode never gave, and for those that it gave is off "
                 f"by {off:.2g}: it must follow from the codes alone"
             )
-    return x
+    return Reconstructed(x, directions)
 
 
 class Directions(NamedTuple):
@@ -144,13 +148,23 @@ class Directions(NamedTuple):
         return torch.from_numpy(codes[:, self.ids].astype(np.float32) @ self.vectors.numpy())
 
 
-def unlike(first: sparse.csr_array, second: sparse.csr_array, close: float = CLOSE) -> str | None:
-    """How two codes of the same tokens differ; None where it is rounding, which may exchange latents at a threshold."""
+class Reconstructed(NamedTuple):
+    """Reconstructions, and the directions of all latents that are active in them."""
+
+    x: Float[Tensor, "token d_model"]
+    directions: Directions
+
+
+def unlike(first: sparse.csr_array, second: sparse.csr_array, *, ties: int = 0, close: float = CLOSE) -> str | None:
+    """How two codes of the same tokens differ; None where it is rounding. Where there may be `ties`, an exchange of
+    latents counts as so many entries, and not by its values.
+    """
     common = (first > 0).multiply(second > 0)
     either = first.nnz + second.nnz - common.nnz
-    if either - common.nnz > max(FLIPPED, (1 - SAME) * either):
+    if either and common.nnz / either < SAME and either - common.nnz > ties:
         return f"{common.nnz / either:.1%} of active latents are the same"
-    off = abs(first - second).multiply(common).max() if common.nnz else 0.0
+    differences = abs(first - second)
+    off = (differences.multiply(common) if ties else differences).max() if either else 0.0
     largest = max(first.max(), second.max()) if either else 1.0
     return f"values differ by {off / largest:.2g} of the largest" if off > close * largest else None
 

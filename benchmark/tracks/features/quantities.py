@@ -32,10 +32,10 @@ from benchmark.tracks.features import autointerp, concepts
 from benchmark.tracks.features.featurizer import (
     NO_DECODER,
     ScoredFeaturizer,
-    checked_directions,
+    bends,
     csr,
 )
-from benchmark.tracks.features.functions import Directions, decoded, encoded, probed
+from benchmark.tracks.features.functions import Reconstructed, decoded, encoded, probed
 from benchmark.tracks.features.trusted import FeaturesData, TokenTable
 
 JOIN_TOKENS = 32_768
@@ -76,23 +76,12 @@ class Quantities:
         self.z = self.codes[:, self.drawn].tocsr()
 
     @cached_property
-    def xhat(self) -> Tensor:
-        """Reconstructions [token, d_model]."""
-        if not self.featurizer.decodes:
+    def reconstructed(self) -> Reconstructed:
+        """Reconstructions, and what the latents write that are active anywhere on the score split."""
+        if self._before is None:
             raise NotDefined(NO_DECODER)
         rng = self.keys.rng("reconstructions that are added up")
-        return decoded(self.featurizer, self._before, self._answer, lambda: self._written, rng)
-
-    @cached_property
-    def _written(self) -> Directions:
-        """What latents write that are active anywhere on the score split."""
-        return Directions.of(self.featurizer, np.unique(self.codes.indices).astype(np.int64))
-
-    @property
-    def directions(self) -> Directions:
-        """The same, once reconstructions have been held against it."""
-        assert len(self.xhat) == self.codes.shape[0]
-        return self._written
+        return decoded(self.featurizer, self._before, self._answer, self.codes, rng)
 
     @cached_property
     def firing(self) -> autointerp.Drawn:
@@ -103,10 +92,11 @@ class Quantities:
 
     @cached_property
     def reconstruction(self) -> Reconstruction:
+        xhat = self.reconstructed.x
         mean, total = self.x.mean(dim=0, dtype=float64), Reconstruction()
         for place in range(0, len(self.x), ROWS_AT_ONCE):
             part = slice(place, place + ROWS_AT_ONCE)
-            total += Reconstruction.of(self.x[part], self.xhat[part], mean)
+            total += Reconstruction.of(self.x[part], xhat[part], mean)
         return total
 
     @cached_property
@@ -124,20 +114,21 @@ class Quantities:
         trusted = self.trusted
         unchanged, zero, mean = trusted.ablations[self.hookpoint]
         changed = interventions.spliced(
-            trusted.network, trusted.score_blocks, trusted.residual(self.hookpoint), self.xhat, trusted.clean
+            trusted.network, trusted.score_blocks, trusted.residual(self.hookpoint), self.reconstructed.x, trusted.clean
         )
         return Splice(unchanged, changed, zero, mean)
 
     @cached_property
     def causal(self) -> CausalEffect:
         trusted = self.trusted
-        vectors, why_not = checked_directions(self.featurizer, self.drawn, self.keys.rng("linearity"))
-        if vectors is None or trusted.output:
-            raise NotDefined(trusted.output or why_not)
+        if trusted.output or self._before is None:
+            raise NotDefined(trusted.output or NO_DECODER)
         self._require_alive()
-        if self._before is None or not self._before.linear:
+        vectors = self.reconstructed.directions.some(self.drawn)
+        if reason := bends(self.featurizer, self.drawn, vectors, self.keys.rng("linearity")):
+            raise NotDefined(reason)
+        if not self._before.linear:
             raise NotDefined(BENDS)
-        vectors = self.directions.some(self.drawn)
         events = interventions.events(trusted.score_blocks, trusted.score.places, self.z, vectors, self.keys.rng)
         removed, random = interventions.removals(
             trusted.network, trusted.score_blocks, trusted.residual(self.hookpoint), trusted.score.places, events
@@ -245,7 +236,7 @@ class Quantities:
     def arrays(self) -> Arrays:
         """What joins need: codes on the first tokens, the drawn latents, directions of alive latents."""
         alive = np.flatnonzero(self.sparsity.alive)
-        directions = self.directions.some(alive) if self.featurizer.decodes else None
+        directions = self.reconstructed.directions.some(alive) if self.featurizer.decodes else None
         return Arrays(self.codes[:JOIN_TOKENS], self.drawn, directions)
 
     def _require_alive(self) -> None:

@@ -16,7 +16,6 @@ from benchmark.api import Latents
 from benchmark.execution.contract import MethodError
 from benchmark.tracks.features import functions
 from benchmark.tracks.features.featurizer import Siblings, csr
-from benchmark.tracks.features.functions import Directions
 
 D_MODEL, N_LATENTS = 6, 12
 
@@ -116,9 +115,9 @@ def parts() -> list[Tensor]:
 def reconstructed(featurizer: Any, parts: list[Tensor]) -> Tensor:
     """As a cell asks: first what codes add up to, then everything at once."""
     before = functions.probed(featurizer, keyed.rng("before"))
+    assert before is not None
     answer, *_ = functions.encoded(featurizer, parts, keyed.rng("order"))
-    active = np.unique(csr(answer, N_LATENTS).indices).astype(np.int64)
-    return functions.decoded(featurizer, before, answer, lambda: Directions.of(featurizer, active), keyed.rng("some"))
+    return functions.decoded(featurizer, before, answer, csr(answer, N_LATENTS), keyed.rng("some")).x
 
 
 @pytest.mark.parametrize("made", [Honest, Bent])
