@@ -81,10 +81,19 @@ def walls(environment: Environment | None, method: Path | None) -> dict[str, lis
 
 def trial(server: ForkServer) -> Tried:
     """Let a jailed process of a server try what must not work."""
-    with tempfile.TemporaryDirectory(prefix="nullgap-trial-") as folder, socket.create_server(("127.0.0.1", 0)) as host:
-        canary = Path(folder) / "canary"
+    local = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with (
+        tempfile.TemporaryDirectory(prefix="nullgap-trial-") as folder,
+        socket.create_server(("127.0.0.1", 0)) as host,
+        local,
+    ):
+        canary, service = Path(folder) / "canary", Path(folder) / "service"
+        local.bind(str(service))
+        local.listen()
         canary.write_text("nobody's to read", encoding="utf-8")
-        told = {"canary": str(canary), "port": host.getsockname()[1], "harness": os.getpid()}
+        told = {
+            "canary": str(canary), "port": host.getsockname()[1], "service": str(service), "harness": os.getpid(),
+        }  # fmt: skip
         log = Path(folder) / "log"
         try:
             request = {"walls": walls(None, None)}

@@ -25,7 +25,9 @@ _ALL = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 _NOT_MADE = (6, 9, 11, 12)
 """Devices, sockets and symbolic links: the harness writes into a worker's room, and must not be led out of it."""
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL
-_LOOK = _EXECUTE | _READ_FILE | _READ_DIR
+_LOOK, _NAME = _EXECUTE | _READ_FILE | _READ_DIR, _WRITE_FILE | _TRUNCATE
+_THREADS = ("/proc/self/task",)
+"""Where threads have their names: CUDA's driver gives up if it may not write its own."""
 _CREATE_RULESET, _ADD_RULE, _RESTRICT = 444, 445, 446
 _NETWORK_FROM, _SCOPES_FROM = 4, 6
 _NEW_NS, _NEW_IPC, _NEW_USER, _NEW_PID, _NEW_NET = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
@@ -33,24 +35,26 @@ _ANY_NAMESPACE = 0x7E020080
 _NO_NEW_PRIVS, _DEATH_SIGNAL, _SECCOMP, _FILTER = 38, 1, 22, 2
 _FORBIDDEN = {
     "x86_64": (0xC000003E, {
-        "socket": 41, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "mount": 165, "umount2": 166,
+        "connect": 42, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "mount": 165, "umount2": 166,
         "pivot_root": 155, "chroot": 161, "move_mount": 429, "open_tree": 428, "fsopen": 430, "fsmount": 432,
         "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321, "perf_event_open": 298, "unshare": 272,
         "setns": 308, "userfaultfd": 323, "io_uring_setup": 425, "init_module": 175, "finit_module": 313,
         "kexec_load": 246, "pidfd_getfd": 438, "kcmp": 312, "open_by_handle_at": 304,
-    }, 56, 435),
+    }, 41, 56, 435),
     "aarch64": (0xC00000B7, {
-        "socket": 198, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "mount": 40, "umount2": 39,
+        "connect": 203, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "mount": 40, "umount2": 39,
         "pivot_root": 41, "chroot": 51, "move_mount": 429, "open_tree": 428, "fsopen": 430, "fsmount": 432,
         "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280, "perf_event_open": 241, "unshare": 97,
         "setns": 268, "userfaultfd": 282, "io_uring_setup": 425, "init_module": 105, "finit_module": 273,
         "kexec_load": 104, "pidfd_getfd": 438, "kcmp": 272, "open_by_handle_at": 265,
-    }, 220, 435),
+    }, 198, 220, 435),
 }  # fmt: skip
-"""By machine: its audit number, calls that are refused, and the numbers of clone and clone3."""
-_LOAD, _EQUAL, _SET, _AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
+"""By machine: its audit number, calls that are refused, and the numbers of socket, clone and clone3."""
+_LOAD, _EQUAL, _SET, _AT_LEAST, _MASK, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06
+_FIRST, _SECOND = 16, 24
+"""Where a filter finds a call's arguments."""
 _ALLOW, _REFUSE, _UNKNOWN, _KILL = 0x7FFF0000, 0x00050000 | 1, 0x00050000 | 38, 0x80000000
-_X32 = 0x40000000
+_X32, _SOCKET_KIND = 0x40000000, 0xF
 _SIGNALLED, _CAPABILITIES = 128, 0x20080522
 
 
@@ -84,12 +88,13 @@ def enter(walls: Walls) -> None:
     _checked(libc.mount(b"none", b"/", None, 0x4000 | 0x40000, None), "a private view of mounts")
     _checked(libc.mount(b"proc", b"/proc", b"proc", 0x2 | 0x4 | 0x8, None), "a /proc of its own")
     _checked(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
-    _landlock(libc, walls)
     # Whoever makes a user namespace is its superuser.
     _checked(libc.capset(struct.pack("<Ii", _CAPABILITIES, 0), bytes(24)), "to drop capabilities")
     _seccomp(libc)
     # The first process of a namespace is deaf to signals, its own too: a method that dies must die.
     worker = os.fork()
+    # After it, as a process's own folder below /proc is another's for its child.
+    _landlock(libc, walls)
     if worker:
         os._exit(_status(worker))
 
@@ -135,9 +140,11 @@ def _landlock(libc: ctypes.CDLL, walls: Walls) -> None:
     attributes += struct.pack("<Q", 3) if version >= _SCOPES_FROM else b""
     ruleset = _checked(libc.syscall(_CREATE_RULESET, attributes, len(attributes), 0), "Landlock")
     change = every & ~sum(1 << bit for bit in _NOT_MADE)
-    for paths, rights in ((walls.read, _LOOK), (walls.write, change), (walls.names, _READ_DIR)):
+    for paths, rights in ((walls.read, _LOOK), (walls.write, change), (walls.names, _READ_DIR), (_THREADS, _NAME)):
         for path in paths:
             _allow(libc, ruleset, path, rights & every)
+    # Open for good: a folder of /proc that nobody holds may come back as another, which the rule does not know.
+    os.open(_THREADS[0], os.O_PATH | os.O_CLOEXEC)
     _checked(libc.syscall(_RESTRICT, ruleset, 0), "Landlock")
     os.close(ruleset)
 
@@ -163,9 +170,10 @@ def _seccomp(libc: ctypes.CDLL) -> None:
     _checked(libc.prctl(_SECCOMP, _FILTER, program, 0, 0), "a seccomp filter")
 
 
-def _program(audit: int, refused: dict[str, int], clone: int, clone3: int) -> list[bytes]:
+def _program(audit: int, refused: dict[str, int], sockets: int, clone: int, clone3: int) -> list[bytes]:
     """A classic BPF program: another architecture dies, refused calls and new namespaces fail, clone3 is unknown, as
-    its flags lie where no filter reads them, so that libraries fall back on clone.
+    its flags lie where no filter reads them, so that libraries fall back on clone. Of sockets there are local ones that
+    need a connection, which is refused: CUDA's driver gives up without one to listen at.
     """
     numbers = sorted(refused.values())
     code = [
@@ -182,8 +190,16 @@ def _program(audit: int, refused: dict[str, int], clone: int, clone3: int) -> li
         code += [_step(_EQUAL, number, 0, 1), _step(_RETURN, _REFUSE)]
     return [
         *code,
+        _step(_EQUAL, sockets, 0, 7),
+        _step(_LOAD, _FIRST),
+        _step(_EQUAL, socket.AF_UNIX, 0, 4),
+        _step(_LOAD, _SECOND),
+        _step(_MASK, _SOCKET_KIND),
+        _step(_EQUAL, socket.SOCK_SEQPACKET, 0, 1),
+        _step(_RETURN, _ALLOW),
+        _step(_RETURN, _REFUSE),
         _step(_EQUAL, clone, 0, 3),
-        _step(_LOAD, 16),
+        _step(_LOAD, _FIRST),
         _step(_SET, _ANY_NAMESPACE, 0, 1),
         _step(_RETURN, _REFUSE),
         _step(_RETURN, _ALLOW),
@@ -201,9 +217,9 @@ def _checked(result: int, what: str) -> int:
     return result
 
 
-def attempts(canary: str, port: int, harness: int) -> dict[str, bool]:
-    """What works of what must not, tried from inside: `canary` is a file that is nobody's to read here, `port` one that
-    the harness listens at, `harness` its process.
+def attempts(canary: str, port: int, service: str, harness: int) -> dict[str, bool]:
+    """What works of what must not, tried from inside: `canary` is a file that is nobody's to read here, `port` and
+    `service`, a path, are what the harness listens at, `harness` its process.
     """
     tries: dict[str, Callable[[], object]] = {
         "read a file of the host": lambda: os.close(os.open(canary, os.O_RDONLY)),
@@ -211,6 +227,7 @@ def attempts(canary: str, port: int, harness: int) -> dict[str, bool]:
         "write beside it": lambda: os.close(os.open(f"{canary}.written", os.O_WRONLY | os.O_CREAT)),
         "connect to the host": lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close(),
         "open a socket": lambda: socket.socket(socket.AF_UNIX).close(),
+        "connect to a service": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect(service),
         "signal the harness": lambda: os.kill(harness, 0),
         "see other processes": _see_others,
         "make a namespace of its own": lambda: _checked(ctypes.CDLL(None, use_errno=True).unshare(_NEW_USER), ""),

@@ -40,6 +40,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -83,6 +84,14 @@ def datagram():
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"activations", ("127.0.0.1", PORT))
 
 
+def connect_locally():
+    socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect(str(TARGET.with_name("service")))
+
+
+def send_locally():
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"activations", str(TARGET.with_name("box")))
+
+
 def call_home():
     program = f"import socket; socket.create_connection(('127.0.0.1', {{PORT}}), 2)"
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -100,6 +109,24 @@ def lead_astray():
     room = Path(os.environ["TMPDIR"])
     (room / "link").symlink_to(TARGET)
     assert (room / "link").is_symlink()
+
+
+def start_a_driver():
+    # What CUDA's does, or else gives up: a local socket with a name, to be called at, and a name for a thread.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as called:
+        called.bind(f"\\0driver-{{os.getpid()}}")
+        called.listen()
+
+    def name():
+        path = Path(f"/proc/self/task/{{threading.get_native_id()}}/comm")
+        path.write_text("driver")
+        named.append(path.read_text())
+
+    named = []
+    thread = threading.Thread(target=name)
+    thread.start()
+    thread.join()
+    assert named == ["driver\\n"]
 
 
 def trace():
@@ -145,8 +172,8 @@ class Burglar:
         return Latents(torch.cat([x, -x], dim=1).clamp(min=0), torch.arange(2 * x.shape[1]).expand(len(x), -1))
 """
 DEEDS = (
-    "environment", "memory", "read", "look around", "write", "overwrite itself", "connect", "datagram", "call home",
-    "signal the harness", "see processes", "trace", "lead astray",
+    "environment", "memory", "read", "look around", "write", "overwrite itself", "connect", "datagram",
+    "connect locally", "send locally", "call home", "signal the harness", "see processes", "trace", "lead astray",
 )  # fmt: skip
 
 
@@ -169,7 +196,12 @@ def house(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "house").mkdir()
     (tmp_path / "house" / "labels.json").write_text("secret")
     (tmp_path / "method").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as host:
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with socket.create_server(("127.0.0.1", 0)) as host, stream, datagrams:
+        stream.bind(str(tmp_path / "service"))
+        stream.listen()
+        datagrams.bind(str(tmp_path / "box"))
         text = BURGLAR.format(harness=os.getpid(), target=str(tmp_path / "house"), port=host.getsockname()[1])
         (tmp_path / "method" / "method.py").write_text(text)
         yield tmp_path
@@ -237,6 +269,11 @@ def test_works_not_in_jail(deed: str, jail: Executor, house: Path) -> None:
 def test_the_same_burglar_at_rest_is_an_honest_method(jail: Executor, house: Path) -> None:
     with closing(start(jail, house)) as worker:
         fit(worker, "")
+
+
+def test_a_driver_starts(jail: Executor, house: Path) -> None:
+    with closing(start(jail, house)) as worker:
+        fit(worker, "start a driver")
 
 
 def survivors() -> list[psutil.Process]:
