@@ -57,6 +57,7 @@ class Record(_Closed):
     settings_hash: Id = Field(description="what must be equal for cells to share a row")
     settings: dict[str, Any]
     salt: Salt = ""
+    blind: bool = Field(False, description="whether the method saw activations in a drawn frame")
     suite: dict[str, Any] = Field(description="what the suite says, without metrics and local paths")
     families: dict[FamilyName, Id] = Field(
         default_factory=dict, description="which families of metrics were computed, and by which definition"

@@ -137,6 +137,7 @@ def record_of(row: ResultRow, place: CellPlace) -> Record:
         settings_hash=cell["settings_hash"],
         settings=info.settings,
         salt=info.salt,
+        blind=info.blind,
         suite=info.content,
         families=info.families,
         metrics={

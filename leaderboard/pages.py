@@ -21,7 +21,7 @@ from leaderboard.headline import Entry
 from leaderboard.layers import Layers
 from leaderboard.markdown import interval
 from leaderboard.resolved import Curve
-from leaderboard.rows import ResultRow
+from leaderboard.rows import ResultRow, RowInfo
 from leaderboard.standings import BoardRow
 
 VERSION = 3
@@ -98,11 +98,7 @@ def text(
     if any(row.pretrained for row in rows):
         beside = [lines for row in rows for other in recipe if (lines := _beside(row, other))]
         parts += ["### Trained elsewhere", ELSEWHERE, *map(markdown.table, beside)]
-    parts += [
-        markdown.plain(f"Seeds and draws ({row.info.label}): keyed by the salt {row.info.salt}.")
-        for row in rows
-        if row.info.salt
-    ]
+    parts += [_salted(row.info) for row in rows if row.info.salt]
     parts += [_verified(row) for row in rows if row.info.verification is not None]
     cases = {entry.name for entry in own if entry.draws is not None}
     paired = [row for row in rows if row.name not in cases]
@@ -153,6 +149,11 @@ def _claim(entry: Entry) -> dict[str, str]:
     line |= screen.rests_on(entry)
     line["peak GiB"] = "n/a" if entry.peak_bytes is None else f"{entry.peak_bytes / 2**30:.1f}"
     return line
+
+
+def _salted(info: RowInfo) -> str:
+    blind = "; activations turned and scaled" if info.blind else ""
+    return markdown.plain(f"Seeds and draws ({info.label}): keyed by the salt {info.salt}{blind}.")
 
 
 def _verified(row: ResultRow) -> str:

@@ -73,6 +73,7 @@ class RowInfo(_Closed):
     settings_hash: Id
     settings: dict[str, Any]
     salt: Salt = ""
+    blind: bool = False
     content: dict[str, Any] = Field(description="what the suite says, without metrics and local paths")
     families: dict[FamilyName, Id]
     hashes: dict[str, str] = Field(description="tokenizer, data and method code")
@@ -208,6 +209,7 @@ def _row(members: list[Record], joins: Mapping[str, list[Join]], tables: Tables)
         settings_hash=first.settings_hash,
         settings=first.settings,
         salt=first.salt,
+        blind=first.blind,
         content=first.suite,
         families=first.families,
         hashes={name: value for name, value in first.hashes.items() if name not in own},

@@ -122,7 +122,7 @@ def recompute(record: Record, reporter: Reporter, kept: Store | None = None, *, 
     if fresh is not None:
         suite = suite.model_copy(update={"variants": (_drawn_anew(record.where.variant, fresh),)})
     salt = record.salt if fresh is None else fresh
-    run = MethodRun(method, [RunSettings(record.where.label, record.settings, salt)])
+    run = MethodRun(method, [RunSettings(record.where.label, record.settings, salt, record.blind)])
     if method.requirements and kept is not None:
         kept.check()
         run = run._replace(environment=environments.prepare(method, kept.root / "environments", reporter.say))

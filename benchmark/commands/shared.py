@@ -102,5 +102,6 @@ def salted(runs: list[MethodRun], store: Store, salt: str | None) -> list[Method
         own = ("" if one.method.is_baseline else store.salt) if salt is None else salt
         if not one.method.is_baseline and not own:
             console.print(f"{terminal.said(one.method.name)}: without a salt, so that its rows are not to be published")
-        made.append(one._replace(rows=[row._replace(salt=own) for row in one.rows]))
+        blind = bool(own) and one.method.is_blind
+        made.append(one._replace(rows=[row._replace(salt=own, blind=blind) for row in one.rows]))
     return made

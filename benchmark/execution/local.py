@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,11 @@ class ForkedWorker:
         name = "fit_seconds" if self._op == "fit" else "answer_seconds"
         if time.monotonic() - self._asked > getattr(limits, name):
             return f"{self._op} took more than the suite's limits.{name}, {getattr(limits, name)}"
-        if _resident(self.pid, waits=self._waits) > limits.memory_gib * 2**30:
+        sizes = _resident(self.pid)
+        # In jail two more stand before the worker, and wait.
+        if len(sizes) - 2 * self._waits > limits.processes:
+            return f"{self._op} had more processes than the suite's limits.processes, {limits.processes}"
+        if _together(sizes, waits=self._waits) > limits.memory_gib * 2**30:
             return f"{self._op} took more memory than the suite's limits.memory_gib, {limits.memory_gib:g}"
         printed = self._log.stat().st_size - self._printed_before if self._log.is_file() else 0
         if printed > limits.output_mib * 2**20:
@@ -247,15 +251,20 @@ class ForkServer:
         return dict(json.loads(text))
 
 
-def _resident(pid: int, *, waits: bool) -> int:
-    """Resident bytes of a process and of what it started; RLIMIT_AS would count what CUDA maps and never touches. Where
-    it only waits for them, what it holds itself is what they share, and is counted once.
-    """
-    sizes = []
+def _resident(pid: int) -> list[int]:
+    """Resident bytes of a process and of all that it started: RLIMIT_AS counts what CUDA only maps."""
+    sizes: list[int] = []
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
             with suppress(psutil.Error):
                 sizes.append(one.memory_info().rss)
+    return sizes
+
+
+def _together(sizes: Sequence[int], *, waits: bool) -> int:
+    """Bytes of all of them. Where the first only waits for the others, what it holds is what they share, and is counted
+    once.
+    """
     shared = sizes[0] if waits and sizes else 0
     return shared + sum(max(0, size - shared) for size in sizes)

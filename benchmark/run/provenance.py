@@ -181,4 +181,5 @@ def _identity(plan: Plan, item: Planned) -> dict[str, Any]:
         "suite": content(suite, plan.track_of(cell)),
         "settings": cell.row.settings,
         "salt": cell.row.salt,
+        "blind": cell.row.blind,
     }

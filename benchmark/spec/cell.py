@@ -33,6 +33,7 @@ class CellKeys(NamedTuple):
     method_seed: int
     place: str
     salt: str = ""
+    blind: bool = False
 
     def rng(self, purpose: str, *more: object) -> np.random.Generator:
         """The generator of one purpose."""
@@ -43,8 +44,15 @@ class CellKeys(NamedTuple):
         return keyed.seed(*self._of(purpose))
 
     def _of(self, purpose: str) -> tuple[object, ...]:
-        *where, salt = self
-        return ([purpose, salt] if salt else purpose, *where)
+        where = self.subject, self.replicate, self.method_seed, self.place
+        return (self._secret(purpose), *where)
+
+    def of_replicate(self, purpose: str) -> np.random.Generator:
+        """The generator of what all cells of a replicate share."""
+        return keyed.rng(self._secret(purpose), self.subject, self.replicate)
+
+    def _secret(self, purpose: str) -> object:
+        return [purpose, self.salt] if self.salt else purpose
 
 
 class Cell(NamedTuple):
@@ -66,7 +74,8 @@ class Cell(NamedTuple):
     @property
     def keys(self) -> CellKeys:
         """What its draws are keyed by."""
-        return CellKeys(self.group.subject, self.group.replicate, self.method_seed, self.place, self.row.salt)
+        where = self.group.subject, self.group.replicate, self.method_seed, self.place
+        return CellKeys(*where, self.row.salt, self.row.blind)
 
     @property
     def opaque(self) -> str:

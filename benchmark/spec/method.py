@@ -49,6 +49,9 @@ class Manifest(Frozen):
     linear: bool = Field(
         True, description="decode is linear in the codes: without that, metrics of directions are undefined"
     )
+    blind: bool | None = Field(
+        None, description="activations are turned and scaled, by a draw for each replicate; submissions, if not told"
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="constructor's keyword arguments")
     presets: dict[str, dict[str, Any]] = Field(default_factory=dict, description="named changes to the settings")
     pretrained: dict[str, dict[str, str]] = Field(
@@ -78,6 +81,8 @@ class Manifest(Frozen):
     def _fitted_or_not(self) -> Self:
         if pretrained.SETTING in self.settings:
             raise ValueError(f"no setting can be called {pretrained.SETTING}: it is a table of its own")
+        if self.blind and self.pretrained:
+            raise ValueError("[pretrained] goes without blind: weights that are there are of the network's own frame")
         if self.recipe and not self.pretrained:
             raise ValueError("recipe goes with [pretrained]: what is fitted here is compared by its gap")
         if self.pretrained and (self.settings or self.presets or self.floor or self.scope != "hookpoint"):
@@ -105,20 +110,28 @@ class Method(NamedTuple):
         """Whether it is one of the repository's own."""
         return self.folder.parent.resolve() == HOMES[0].resolve()
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether it sees activations in a drawn frame, where there is a salt to draw it by."""
+        usual = not self.is_baseline and not self.manifest.pretrained
+        return usual if self.manifest.blind is None else self.manifest.blind
+
 
 class RunSettings(NamedTuple):
     """One way of running a method: complete settings, and the short text that tells them from the defaults. Seeds and
     draws are keyed by `salt`, too, so that who knows the benchmark does not know them; none gives the baselines' own.
+    `blind` methods see activations in a drawn frame.
     """
 
     label: str
     settings: dict[str, Any]
     salt: str = ""
+    blind: bool = False
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What tells it from others: the settings, and a salt where there is one."""
-        return (self.settings, self.salt) if self.salt else (self.settings,)
+        """What tells it from others: the settings, and a salt and blindness where there are."""
+        return (self.settings, *filter(None, (self.salt, self.blind and "blind")))
 
 
 def names(homes: tuple[Path, ...] = HOMES) -> list[str]:

@@ -116,6 +116,7 @@ class Limits(Frozen):
         description="seconds that a method may take to open, check, load, save, or encode or decode a batch",
     )
     memory_gib: Bound = Field(32.0, description="resident memory of a method's processes together")
+    processes: Count = Field(256, description="processes of a method at once, its own among them")
     disk_gib: Bound = Field(16.0, description="size of a featurizer that a method saves, and of any file it writes")
     output_mib: Bound = Field(64.0, description="what a method may print")
 

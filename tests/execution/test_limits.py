@@ -88,6 +88,10 @@ OVER: dict[str, tuple[str, dict[str, float], str]] = {
         "    time.sleep(60)",
         {"memory_gib": 0.6}, r"fit took more memory than the suite's limits\.memory_gib, 0\.6",
     ),
+    "processes": (
+        "def work(self):\n    own = [os.fork() for _ in range(5)]\n    time.sleep(60)",
+        {"processes": 20}, r"fit had more processes than the suite's limits\.processes, 20",
+    ),
     "output": (
         while_true("print('x' * 1000, flush=True); time.sleep(1e-4)"), {"output_mib": 0.5}, r"limits\.output_mib, 0\.5",
     ),

@@ -154,6 +154,10 @@ class Burglar:
                     time.sleep(60)
                 os._exit(0)
             os.wait()
+        elif self.deed == "multiply":
+            for _ in range(5):
+                os.fork()
+            time.sleep(60)
         elif self.deed == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         elif self.deed == "exit":
@@ -297,6 +301,7 @@ def test_nothing_is_left_behind(jail: Executor, house: Path) -> None:
         ("exit", {}, "ended with 3"),
         ("stop time", {"fit_seconds": 2.0}, "limits.fit_seconds"),
         ("eat", {"memory_gib": 0.9}, "limits.memory_gib"),
+        ("multiply", {"processes": 20}, "limits.processes"),
     ],
 )
 def test_ends_and_limits_are_seen_from_outside(

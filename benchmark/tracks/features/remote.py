@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmark.api import Latents
 from benchmark.execution.contract import MethodError, Worker
+from benchmark.forward.frame import Frame
 from benchmark.tracks.features.featurizer import Siblings
 
 BATCH_TOKENS, FEWEST_TOKENS = 8192, 256
@@ -25,7 +26,7 @@ _WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 class Job(NamedTuple):
     """One fit as the worker is asked for it; ids of streams are opaque and say nothing about the variant. Where there
-    are `inputs`, these are encoded and `stream` is what is decoded to.
+    are `inputs`, these are encoded and `stream` is what is decoded to. A `frame` is what streams are hidden in.
     """
 
     hookpoint: str
@@ -33,6 +34,7 @@ class Job(NamedTuple):
     seed: int
     settings: dict[str, Any]
     inputs: dict[str, Any] | None = None
+    frame: Frame | None = None
 
 
 class RemoteFeaturizer:
@@ -41,7 +43,7 @@ class RemoteFeaturizer:
     def __init__(self, worker: Worker, index: int, n_latents: int, decodes: bool, job: Job) -> None:
         self._worker, self._index, self._d_model = worker, index, job.stream["d_model"]
         self.n_latents, self.decodes, self.below = n_latents, decodes, job.inputs is not None
-        self.siblings = Siblings()
+        self.siblings, self._frame = Siblings(), job.frame
 
     def encode(self, x: Float[Tensor, "token d_model"]) -> Latents:
         """Latents of any number of tokens, asked for in batches; k is the largest that any batch needs."""
@@ -60,12 +62,15 @@ class RemoteFeaturizer:
         self._worker.call({"op": "save", "index": self._index, "folder": str(folder)})
 
     def _encode(self, x: Tensor) -> Latents:
-        _, found = self._worker.call({"op": "encode", "index": self._index}, {"x": x})
+        asked = x if self._frame is None else self._frame.hide(x)
+        _, found = self._worker.call({"op": "encode", "index": self._index}, {"x": asked})
         latents = Latents(_tensor(found, "values", "encode"), _tensor(found, "indices", "encode"))
-        return validated(latents, len(x), self.n_latents)
+        latents = validated(latents, len(x), self.n_latents)
+        return latents if self._frame is None else latents._replace(values=latents.values / self._frame.scale)
 
     def _decode(self, latents: Latents) -> Tensor:
-        asked = {"values": latents.values, "indices": latents.indices.long()}
+        values = latents.values if self._frame is None else latents.values * self._frame.scale
+        asked = {"values": values, "indices": latents.indices.long()}
         _, found = self._worker.call({"op": "decode", "index": self._index}, asked)
         x = _tensor(found, "x", "decode")
         wanted = (len(latents.values), self._d_model)
@@ -74,7 +79,7 @@ class RemoteFeaturizer:
         x = x.float()
         if not torch.isfinite(x).all():
             raise MethodError("decode returned values that are not finite in float32")
-        return x
+        return x if self._frame is None else self._frame.show(x)
 
 
 def fit(worker: Worker, jobs: Sequence[Job], scope: str) -> tuple[list[RemoteFeaturizer], dict[str, Any]]:

@@ -36,7 +36,7 @@ from benchmark.tracks.features.featurizer import ScoredFeaturizer, Siblings
 from benchmark.tracks.features.finite import finite
 from benchmark.tracks.features.quantities import JOIN_TOKENS, Quantities
 from benchmark.tracks.features.remote import Job, RemoteFeaturizer
-from benchmark.tracks.features.trusted import FeaturesData, TokenTable, prepare
+from benchmark.tracks.features.trusted import FeaturesData, TokenTable, frame_of, prepare
 
 NAME = "features"
 VERSION = 4
@@ -225,7 +225,8 @@ class FeaturesTrack:
         layer = layer_of(keys.place)
         stream = self._stream(trusted, trusted.chunks, layer, keys)
         inputs = self._stream(trusted, trusted.below.chunks, layer - 1, keys) if scope == "pair" else None
-        return Job(keys.place, stream, keys.seed("fit"), dict(settings), inputs)
+        frame = frame_of(keys, trusted.chunks.d_model)
+        return Job(keys.place, stream, keys.seed("fit"), dict(settings), inputs, frame)
 
     def _stream(self, trusted: FeaturesData, chunks: ChunkStore, layer: int, keys: CellKeys) -> dict[str, object]:
         return {

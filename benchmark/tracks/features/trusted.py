@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +20,7 @@ from benchmark.data.blocks import Blocks
 from benchmark.data.world.concepts import Family, families
 from benchmark.forward import activations, interventions, order
 from benchmark.forward.activations import ChunkStore
+from benchmark.forward.frame import Frame
 from benchmark.forward.interventions import Ablations, Residual
 from benchmark.judges.contract import Language
 from benchmark.models.hookpoints import layer_of
@@ -88,11 +90,11 @@ class FeaturesData(NamedTuple):
 
     def chunk(self, stream: str, number: int) -> int:
         """A chunk of the fit split, as an open file: in the order of the text, or where there is a salt in the cell's
-        own.
+        own, and hidden where the method is blind.
         """
         chunks, layer, keys = self.streams[stream]
         if keys.salt:
-            return order.opened(chunks, layer, number, keys.rng)
+            return order.opened(chunks, layer, number, keys.rng, frame_of(keys, chunks.d_model))
         return os.open(chunks.chunk(layer, number), os.O_RDONLY)
 
     def inputs(self, hookpoint: str, *, below: bool) -> Inputs:
@@ -170,6 +172,12 @@ def prepare(  # noqa: PLR0917
         Below(network, blocks, suite, spool / "below", progress, swaps="context" in needs),
         {},
     )
+
+
+@functools.lru_cache(maxsize=4)
+def frame_of(keys: CellKeys, d_model: int) -> Frame | None:
+    """What a blind method sees activations in, one for all variants and hookpoints of a replicate."""
+    return Frame.drawn(keys.of_replicate("frame"), d_model) if keys.blind else None
 
 
 def known_families(blocks: Blocks, places: NDArray[np.int64]) -> list[Family]:
