@@ -41,11 +41,11 @@ HOW_TO_REACH = (
     "num_concurrent",
     "max_retries",
     "timeout",
-    "auth_token",
-    "header",
     "verify_certificate",
     "ca_cert_path",
 )
+SECRET = ("auth_token", "api_key", "key", "token", "use_auth_token", "access_token", "password", "header")
+"""Arguments that hold a key: whoever lists the machine's processes would read it in the command."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "local-chat-completions": {"num_concurrent": 8, "max_retries": 5, "timeout": 120},
     "local-completions": {
@@ -81,6 +81,15 @@ class Spec(NamedTuple):
         if wrong:
             raise BadInput(f"judge argument {wrong[0]!r} is not name=value: write {kind}:model=NAME,base_url=URL")
         arguments = simple_parse_args_string(text)
+        if named := next((name for name in arguments if name.lower() in SECRET), None):
+            raise BadInput(
+                f"judge argument {named} would hold a key that everybody on the machine can read: put the key into an "
+                "environment variable and say key_env=ITS_NAME"
+            )
+        if urlsplit(str(arguments.get("base_url", ""))).username is not None:
+            raise BadInput(
+                "base_url holds a name or password: put a key into an environment variable, key_env=ITS_NAME"
+            )
         numbers = {name: _number(kind, name, arguments[name]) for name in (*OURS, *WHOLE) if name in arguments}
         prices = {name: numbers[name] for name in OURS if name in numbers}
         arguments = {name: value for name, value in arguments.items() if name not in OURS}
@@ -107,7 +116,7 @@ class Spec(NamedTuple):
 
     @property
     def authorization(self) -> dict[str, str] | None:
-        """The header that carries the user's key to a server: only where the user names the key, `auth_token=KEY` or
+        """The header that carries the user's key to a server: only where the user names the variable that holds it,
         `key_env=VARIABLE`, or the server is OpenAI's own. None where no address is given: then the library asks the
         provider of that kind, with that provider's key.
 
@@ -116,13 +125,12 @@ class Spec(NamedTuple):
         """
         if self.kind not in SERVED and "base_url" not in self.arguments:
             return None
-        token = self.arguments.get("auth_token")
         variable = self.arguments.get("key_env") or (OPENAI_KEY if self._is_official else None)
-        if token is None and variable is not None:
-            token = os.environ.get(str(variable))
-            if not token:
-                raise BadInput(f"judge {self.kind} needs {variable} in the environment")
-        return {} if token is None else {"Authorization": f"Bearer {token}"}
+        if variable is None:
+            return {}
+        if not (key := os.environ.get(str(variable))):
+            raise BadInput(f"judge {self.kind} needs {variable} in the environment")
+        return {"Authorization": f"Bearer {key}"}
 
     @property
     def _is_official(self) -> bool:

@@ -152,7 +152,7 @@ def ordered(chunks: ChunkStore, layer: int, *key: object) -> list[torch.Tensor]:
     """All chunks [token, d_model] in the order of a cell."""
     found = []
     for number in range(chunks.n_chunks):
-        with os.fdopen(order.opened(chunks, layer, number, partial(keyed.rng, *key)), "rb") as file:
+        with os.fdopen(order.opened(chunks, layer, number, partial(keyed.rng, *key), None), "rb") as file:
             file.seek(0)
             found.append(torch.frombuffer(bytearray(file.read()), dtype=torch.float32).view(-1, chunks.d_model))
     return found

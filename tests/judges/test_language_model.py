@@ -383,7 +383,7 @@ def test_a_kept_answer_that_cannot_be_read_is_asked_again(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("more", "sent"),
-    [("", None), (",auth_token=mine", "Bearer mine"), (",key_env=MY_KEY", "Bearer other")],
+    [("", None), (",key_env=MY_KEY", "Bearer other")],
 )
 def test_a_key_goes_only_where_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, sent: str | None
