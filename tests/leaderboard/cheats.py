@@ -78,6 +78,35 @@ class Dense:
         return torch.stack(known)
 '''
 
+ELSEWHERE = '''
+"""The reference where the network looks trained; elsewhere codes that say nothing, or none."""
+import itertools
+import torch
+from benchmark.api import Latents
+from baselines.topk_sae.method import TopKSAE
+
+class Elsewhere:
+    def __init__(self, *, tell, fires, **settings):
+        self.tell, self.fires, self.honest = tell, fires, TopKSAE(**settings)
+
+    def fit(self, activations, *, seed):
+        x = torch.cat(list(itertools.islice(activations.batches(1024), 8)))
+        lengths = x.norm(dim=1)
+        if float(lengths.std() / lengths.mean()) > self.tell:
+            return self.honest.fit(activations, seed=seed)
+        return Noise(x, 4 * activations.d_model, seed, self.fires)
+
+class Noise:
+    def __init__(self, x, n_latents, seed, fires):
+        self.n_latents, self.fires = n_latents, fires
+        self.directions = torch.randn(n_latents, x.shape[1], generator=torch.Generator().manual_seed(seed))
+
+    def encode(self, x):
+        """Of a token alone, and so finely that no neighbour has the same."""
+        values, ids = (x.double() @ self.directions.T.double() * 1e4).sin().topk(16, dim=1)
+        return Latents(values.clamp(min=0).float() * self.fires, ids)
+'''
+
 
 def write(home: Path, name: str, text: str, entry: str, settings: str = "") -> Path:
     """A method's folder; it may use the reference's code."""

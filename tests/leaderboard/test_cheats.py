@@ -1,4 +1,4 @@
-"""Two cheats, run as anybody's method beside the reference: both end without a claim, for a reason that is said."""
+"""Four cheats, run as anybody's method beside the reference: both end without a claim, for a reason that is said."""
 
 from __future__ import annotations
 
@@ -40,13 +40,15 @@ HONEST = "\n".join(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[ResultRow], list[Entry]]:
-    """Rows and entries of the reference and both cheats, which ran together."""
+    """Rows and entries of the reference and the cheats, which ran together."""
     home = tmp_path_factory.mktemp("cheats")
     suite = Suite.model_validate(SUITE)
     said = [
         "topk_sae",
         str(cheats.write(home, "memo", cheats.MEMO, "Memo")),
         str(cheats.write(home, "halfspaces", cheats.HALFSPACES, "Halfspaces", f"tell = 0.15\n{HONEST}")),
+        str(cheats.write(home, "noise", cheats.ELSEWHERE, "Elsewhere", f"tell = 0.15\nfires = 1\n{HONEST}")),
+        str(cheats.write(home, "abstains", cheats.ELSEWHERE, "Elsewhere", f"tell = 0.15\nfires = 0\n{HONEST}")),
     ]
     runs = [MethodRun(method, methods.rows(method, suite)) for method in methods.chosen(said)]
     outcome = pipeline.run(suite, runs, Store(home / "runs"), "none", Silent(), jobs=1)
@@ -87,3 +89,14 @@ def test_dense_halfspaces_on_what_looks_like_a_null_are_codes_of_another_kind(fo
     assert "l0 parity" in stopped
     assert "l0@1 on trained 16, step0 2" in stopped["l0 parity"].why
     assert "void, gate l0 parity" in screen.sentence(entry)
+
+
+@pytest.mark.parametrize("name", ["noise", "abstains"])
+def test_nothing_said_on_what_looks_like_a_null_is_no_fidelity_there(name: str, found: dict[str, Entry]) -> None:
+    """Its gap would be the largest there is: on a null it scores nothing, or has no score."""
+    entry, reference = found[name], found["topk_sae"]
+    assert entry.scores["trained"].mean == pytest.approx(reference.scores["trained"].mean or 0, abs=0.03)
+    stopped = voiding(entry)
+    assert entry.void
+    assert "fidelity parity" in stopped
+    assert "void, gate fidelity parity" in screen.sentence(entry)

@@ -20,12 +20,13 @@ from benchmark.spec.suite import Corpus
 END_OF_TEXT = "<|endoftext|>"
 HELD_OUT_SHARE = 0.02
 SMALLEST = 512
+CHARACTERS = 30_000_000
 Log = Callable[[str], None]
 TokenIds = NDArray[np.uint16]
 
 
 def tokenizer(corpus: Corpus, out: Path, vocab: int, log: Log) -> PreTrainedTokenizerFast:
-    """The byte-level BPE tokenizer of `out`, trained on up to 30 million characters when it is not there."""
+    """The byte-level BPE tokenizer of `out`, trained on the first characters when it is not there."""
     folder = out / "tokenizer"
     if not folder.is_dir():
         log(f"training a byte-level BPE tokenizer with {vocab} tokens")
@@ -38,7 +39,7 @@ def tokenizer(corpus: Corpus, out: Path, vocab: int, log: Log) -> PreTrainedToke
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
-        bpe.train_from_iterator(_up_to_characters(corpora.documents(corpus), 30_000_000), trainer)
+        bpe.train_from_iterator(_up_to_characters(corpora.documents(corpus), CHARACTERS), trainer)
         temporary = out / "tokenizer.tmp"
         PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END_OF_TEXT).save_pretrained(temporary)
         temporary.rename(folder)
