@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from benchmark.store import Store, write_text
 from benchmark.tracks.contract import track_class
 from leaderboard import contents, headline, pages, publication, results, screen
 from leaderboard.contenders import REFERENCE, KnownFloors, SuiteRow
+from leaderboard.contents import Heading
+from leaderboard.figures import suites as suite_figures
 from leaderboard.headline import Entry
 from leaderboard.publication import Published
 from leaderboard.results import slug
@@ -40,7 +42,8 @@ def write(
         shown = method not in floors.known if named is None else (suite, method) in named
         return f"{headings[suite].folder}/{slug(method)}.md" if shown else None
 
-    write_text(root / BOARD, screen.text(rows, entries, headings, page_of))
+    pictures = _draw(root, rows, entries, headings)
+    write_text(root / BOARD, screen.text(rows, entries, headings, page_of, pictures))
     by_page: dict[tuple[str, str], list[ResultRow]] = {}
     for row in rows:
         by_page.setdefault((row.suite, row.info.method), []).append(row)
@@ -51,7 +54,8 @@ def write(
         recipe = [row for one in sorted(recipes) for row in by_page.get(one, ())]
         pages.write(root / PAGES / page, by_page[key], of_suite, headings[key[0]], recipe)
     if named is None:
-        _remove_others(root / PAGES, set(written.values()))
+        drawn = {path.removeprefix(f"{PAGES}/") for shown in pictures.values() for _, path in shown}
+        _remove_others(root / PAGES, {*written.values(), *drawn})
     return entries, {key: root / PAGES / page for key, page in written.items()}
 
 
@@ -130,8 +134,22 @@ def families(name: str, track: str) -> dict[str, str]:
     return track_class(track).families(suites.load(name)) if name in suites.names() else {}
 
 
+def _draw(
+    root: Path, rows: Sequence[ResultRow], entries: Sequence[Entry], headings: Mapping[str, Heading]
+) -> dict[str, list[tuple[str, str]]]:
+    """Figures of each suite, below the pages; by suite what each says, and where it is from the board."""
+    made: dict[str, list[tuple[str, str]]] = {}
+    for suite, heading in headings.items():
+        own = [row for row in rows if row.suite == suite]
+        for picture in suite_figures.pictures(own, [entry for entry in entries if entry.suite == suite]):
+            path = f"{PAGES}/{heading.folder}/{picture.file}"
+            write_text(root / path, picture.svg)
+            made.setdefault(suite, []).append((picture.alt, path))
+    return made
+
+
 def _remove_others(folder: Path, kept: set[str]) -> None:
-    """Pages of rows that are no longer there."""
-    for page in folder.glob("*/*.md"):
+    """Pages and figures of rows that are no longer there."""
+    for page in (*folder.glob("*/*.md"), *folder.glob("*/*.svg")):
         if str(page.relative_to(folder)).replace(os.sep, "/") not in kept:
             page.unlink()

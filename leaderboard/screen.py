@@ -35,8 +35,11 @@ def text(
     entries: Sequence[Entry],
     headings: Mapping[str, Heading],
     page: Callable[[str, str], str | None],
+    pictures: Mapping[str, Sequence[tuple[str, str]]] | None = None,
 ) -> str:
-    """The whole screen; the same rows give the same bytes. `page` says where a method's page is, if it is."""
+    """The whole screen; the same rows give the same bytes. `page` says where a method's page is, if it is; `pictures`
+    are what the figures of a suite say, and where they are.
+    """
     parts = ["# NullGap leaderboard", INTRODUCTION]
     if not rows:
         parts.append("No records yet.")
@@ -47,6 +50,7 @@ def text(
         parts.append(f"{heading.title}, subject {markdown.plain(subject)}, track {tracks[suite, subject]}")
         parts += [markdown.plain(heading.sentence)] if heading.sentence else []
         if own:
+            parts += [f"![{alt}]({path})" for alt, path in (pictures or {}).get(suite, ())]
             parts.append(_said(own[0].headline))
             parts.append(_linked([_line(one) for one in own], own, page))
             parts += _beside(own, page)

@@ -89,6 +89,8 @@ class Track(Protocol):
 
     name: ClassVar[str]
     headline: ClassVar[str]
+    plain: ClassVar[str]
+    """The metric as papers report it, which figures show beside the headline."""
     session: ClassVar[str]
     """What answers in the worker, `module:attribute`; see `benchmark.worker.session`."""
     first: ClassVar[tuple[str, ...]]

@@ -47,6 +47,7 @@ class FeaturesTrack:
 
     name: ClassVar[str] = NAME
     headline: ClassVar[str] = "fuzzing-token-matched@1"
+    plain: ClassVar[str] = "fuzzing@1"
     session: ClassVar[str] = "benchmark.worker.features:FeaturesSession"
     first: ClassVar[tuple[str, ...]] = (
         "fuzzing-token-matched@1", "fuzzing@1", "concept_recovery@1", "concept_recovery.latent_state@1",

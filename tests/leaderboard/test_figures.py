@@ -1,0 +1,181 @@
+"""Figures show what the tables say, the same bytes each time, and are told apart without colour."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import leaderboard
+from benchmark import registry
+from leaderboard import board, contents, headline, resolved, results
+from leaderboard.figures import method, overview, style, suites
+from leaderboard.headline import Entry
+from leaderboard.rows import ResultRow
+
+HEADLINE, PLAIN = "fuzzing-token-matched@1", "fuzzing@1"
+NULLS = ["step0", "rerandomized", "rerandomized-keep-embeddings"]
+
+
+@cache
+def published(suite: str) -> tuple[list[ResultRow], list[Entry]]:
+    rows = results.rows(board.RESULTS, (suite,))
+    return rows, headline.entries(rows, board.known_floors())
+
+
+def row_of(suite: str, name: str) -> ResultRow:
+    return next(row for row in published(suite)[0] if row.info.method == name)
+
+
+def values(figure: style.Figure) -> list[list[dict[str, Any]]]:
+    """All data of a figure, in order, each table once."""
+    found: list[list[dict[str, Any]]] = []
+
+    def look(part: Any) -> None:
+        if isinstance(part, dict):
+            if "values" in part and isinstance(part["values"], list) and part["values"] not in found:
+                found.append(part["values"])
+            for inner in part.values():
+                look(inner)
+        elif isinstance(part, list):
+            for inner in part:
+                look(inner)
+
+    said = figure.to_dict()
+    look({name: part for name, part in said.items() if name != "datasets"})
+    return [table for table in (*found, *said.get("datasets", {}).values()) if table and isinstance(table[0], dict)]
+
+
+def table(figure: style.Figure, field: str) -> pd.DataFrame:
+    """The largest table of a figure that has this field."""
+    return max((pd.DataFrame(one) for one in values(figure) if field in one[0]), key=len)
+
+
+def lines(shown: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in line.items()} for line in shown.to_dict("records")]
+
+
+def test_gaps_are_those_of_the_claims() -> None:
+    _, entries = published("mini")
+    shown = table(overview.forest(entries), "gap")
+    claims = leaderboard.load("mini").claims
+    claims = claims[claims.metric == HEADLINE].set_index("method")
+    assert list(shown.gap) == sorted(shown.gap, reverse=True)
+    assert set(shown.name) == set(claims.index)
+    known = {one["method"]: one for one in lines(claims.reset_index())}
+    for line in lines(shown):
+        said = known[line["name"]]
+        assert (line["gap"], line["lower"]) == pytest.approx((said["gap"], said["at_least"]), rel=1e-5)
+        assert line["null"] == said["worst_null"]
+        assert line["kind"] == ("floor" if said["floor"] else "reference" if said["reference"] else "method")
+        assert line["verdict"].startswith("void (") == (bool(said["gates_against"]) and not said["floor"])
+
+
+def test_points_are_means_on_trained_and_on_the_null_that_trained_beats_least() -> None:
+    rows, entries = published("mini")
+    scores = leaderboard.load("mini").scores
+    for metric in (PLAIN, HEADLINE):
+        shown = table(overview.against_null(rows, entries, [metric]), "trained").set_index("name")
+        means = scores[scores.metric == metric].pivot_table(index="method", columns="variant", values="value")
+        assert set(shown.index) == set(means.index)
+        for name, line in shown.iterrows():
+            worst = means.loc[str(name), NULLS].max()
+            assert (line["trained"], line["null"]) == pytest.approx((means.loc[str(name), "trained"], worst), rel=1e-5)
+    assert (
+        len(
+            {one["number"] for one in table(overview.against_null(rows, entries, [PLAIN]), "number").to_dict("records")}
+        )
+        == 18
+    )
+
+
+def test_lines_by_place_and_by_width_have_a_band_that_holds_their_means() -> None:
+    rows, _ = published("standard")
+    by_place = table(method.by_place(rows[0], PLAIN), "place")
+    scores = rows[0].scores[PLAIN]
+    for line in lines(by_place):
+        here = scores.xs((line["variant"], line["place"]), level=("variant", "place")).to_numpy(float)
+        assert line["value"] == pytest.approx(here.mean(), rel=1e-5)
+        assert line["low"] < line["value"] < line["high"]
+    assert len(by_place) == 15
+    by_width = table(method.by_width(rows, PLAIN), "width")
+    assert set(by_width.width) == {512, 2048}
+    assert len(by_width) == 10
+    assert (by_width.low < by_width.high).all()
+
+
+def test_without_replicates_there_is_a_line_and_no_band() -> None:
+    row = row_of("mini", "topk_sae")
+    one = row._replace(scores=row.scores[row.scores.index.get_level_values("replicate") == 0])
+    shown = table(method.by_place(one, PLAIN), "place")
+    assert "low" not in shown or shown["low"].isna().all()
+    assert shown["value"].notna().all()
+
+
+def test_latents_add_up_to_all_of_them() -> None:
+    row = row_of("mini", "topk_sae")
+    shown = table(method.by_latent(row), "share")
+    asked = resolved.asked(row)
+    for variant, part in shown.groupby("variant"):
+        scores = asked.loc[asked.variant == variant, "score"].to_numpy(float)
+        assert part["share"].max() == 1
+        assert part["score"].max() == pytest.approx(scores.max(), rel=1e-5)
+        at = part[part["share"] == 0.5]["score"].iloc[0]
+        assert np.mean(scores <= at) >= 0.5
+    gaps = table(method.by_frequency(row), "rate")
+    assert set(gaps.variant) == set(NULLS)
+
+
+def test_what_is_published_is_drawn_from_what_is_published() -> None:
+    every = results.rows(board.RESULTS)
+    for suite, heading in contents.headings(every, board.shipped).items():
+        own = [row for row in every if row.suite == suite]
+        pictures = suites.pictures(own, headline.entries(own, board.known_floors()))
+        assert pictures
+        for picture in pictures:
+            path = board.HOME / board.PAGES / heading.folder / picture.file
+            assert path.read_text(encoding="utf-8") == picture.svg, f"{path}: run make leaderboard"
+
+
+def test_a_figure_is_the_same_under_another_hash_seed() -> None:
+    said = (
+        "import sys; from leaderboard import board, results; from leaderboard.figures import method, style;"
+        "rows = results.rows(board.RESULTS, ('standard',));"
+        "sys.stdout.write(style.svg(method.by_place(rows[0], 'fuzzing@1')))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", said]
+    other = subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout
+    assert other == style.svg(method.by_place(published("standard")[0][0], PLAIN))
+
+
+def test_variants_differ_in_colour_and_shape_and_dash() -> None:
+    assert set(style.LOOKS) == set(registry.VARIANTS)
+    for part in zip(*style.LOOKS.values(), strict=True):
+        assert len(set(part)) == len(style.LOOKS)
+    assert list(style.variants(["noise-embeddings", "trained", "cascade:2"])) == [
+        "trained",
+        "cascade:2",
+        "noise-embeddings",
+    ]
+
+
+def test_markup_in_a_name_stays_text() -> None:
+    rows, entries = published("mini")
+    renamed = [entry._replace(method="<script>x</script>") for entry in entries[:1]]
+    drawn = style.svg(overview.forest(renamed))
+    assert "<script" not in drawn
+    assert "&lt;script&gt;" in drawn
+    assert rows
+
+
+def test_entries_without_replicates_have_no_figure() -> None:
+    rows, entries = published("mini")
+    alone = [entry._replace(standing=entry.standing._replace(claim=None)) for entry in entries]
+    assert suites.pictures(rows, alone) == []
