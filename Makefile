@@ -32,7 +32,7 @@ else
 endif
 BASE_PYTHON := $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 
-.PHONY: help bench new check plan test review try comment verify verify-reviewed publish leaderboard benchmark benchmark-compare validate-statistics
+.PHONY: help bench new check plan test review try comment verify verify-reviewed publish leaderboard site benchmark benchmark-compare validate-statistics
 
 help:
 	@echo "make bench METHOD=topk_sae [SUITE=mini] [PRESET=...]   fit and score a method, print its verdict (mini: five minutes)"
@@ -48,6 +48,7 @@ help:
 	@echo "make review BASE=origin/main                        may this branch be a pull request with a method? (what CI asks)"
 	@echo "make verify METHOD=mine SAMPLE=4 [SUITE=...]        compute some published cells again, drawn by a fresh key"
 	@echo "  FRESH=1                                               ... with seeds, draws and nulls that nobody knew"
+	@echo "make site                                           pages of your results and the published ones, which open from disk"
 	@echo "make leaderboard                                    render the boards"
 	@echo "make validate-statistics                            simulate what the statistic promises, minutes"
 	@echo "make benchmark                                      speed and memory, beside other libraries, long"
@@ -94,6 +95,9 @@ verify: $(SETUP)
 
 publish: $(SETUP)
 	@$(PY) -m benchmark publish "$$METHOD" --runs "$$RUNS" $(if $(filter command,$(SUITE_FROM)),--suite "$$SUITE")
+
+site: $(SETUP)
+	@$(PY) -m benchmark site --runs "$$RUNS"
 
 leaderboard: $(SETUP)
 	@$(PY) -m benchmark render --runs "$$RUNS"

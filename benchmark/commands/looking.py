@@ -15,6 +15,7 @@ from benchmark.execution.isolation import is_strangers
 from benchmark.spec import method as methods
 from benchmark.store import Store
 from leaderboard import board, compare, frames, latents
+from leaderboard.site import build
 
 OWN_WORST = "gaps to each method's own worst null; p is not adjusted: only the headline is a confirmatory claim"
 ON_TRAINED = "scores on trained, where both have cells, for one was trained elsewhere, has no null and claims nothing"
@@ -84,6 +85,16 @@ def render(runs: Runs = Path("runs")) -> None:
         console.print(terminal.said(str(board.render_published())))
         if (runs / "records").is_dir():
             console.print(terminal.said(str(board.render_local(Store(runs))[2]["board"])))
+
+
+@app.command()
+def site(runs: Runs = Path("runs")) -> None:
+    """Write pages of your results and the published ones, which open from disk, below the results folder."""
+    with clean_errors():
+        store = Store(runs)
+        store.check()
+        every = board.local(store, *sorted(path.name for path in board.RESULTS.iterdir()))[1]
+        console.print(terminal.said(str(build.build(store.root / "site", every))), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -79,6 +79,11 @@ def by_frequency(row: ResultRow) -> style.Figure:
     return alt.layer(zero, made)
 
 
+def has_latents(row: ResultRow) -> bool:
+    """Whether drawn latents of the row have a score and a rate."""
+    return not resolved.asked(row).empty
+
+
 def by_latent(row: ResultRow) -> style.Figure:
     """What share of the drawn latents score at most so much in the headline, over all cells of a variant."""
     latents, lines = resolved.asked(row), []

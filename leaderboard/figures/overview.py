@@ -19,8 +19,8 @@ def forest(entries: Sequence[Entry]) -> style.Figure:
     """The gap to the worst null of every entry of one suite that has one, with the lower bound of all nulls at once
     and the verdict.
     """
-    names = _names(entries)
-    lines = [_gap(entry) | {"name": names[entry.name]} for entry in entries if entry.claim is not None]
+    shown = names(entries)
+    lines = [_gap(entry) | {"name": shown[entry.name]} for entry in entries if entry.claim is not None]
     lines.sort(key=lambda line: -float(str(line["gap"])))
     scales = style.scales(style.KINDS)
     base = alt.Chart(style.data(lines), width=SIDE, height=LINE * len(lines), title=_title(entries[0].headline, lines))
@@ -49,18 +49,18 @@ def against_null(rows: Sequence[ResultRow], entries: Sequence[Entry], metrics: S
     """What each entry scores on trained against what it scores on the worst null, a panel for each metric, with the
     line on which both are the same. The numbers are the entries' places in the list beside them.
     """
-    kinds, names = {entry.name: _kind(entry) for entry in entries}, _names(entries)
+    kinds, shown = {entry.name: _kind(entry) for entry in entries}, names(entries)
     numbers = {name: number for number, name in enumerate(sorted(kinds, key=" ".join), start=1)}
     panels = []
     for metric in metrics:
         lines = [
-            {**point, "kind": kinds[row.name], "name": names[row.name], "number": numbers[row.name]}
+            {**point, "kind": kinds[row.name], "name": shown[row.name], "number": numbers[row.name]}
             for row in rows
             if row.name in kinds and (point := _point(row, metric)) is not None
         ]
         panels.append(_panel(lines, metric))
     listed = [
-        {"name": f"{number}  {names[name]}", "y": number, "kind": kinds[name]} for name, number in numbers.items()
+        {"name": f"{number}  {shown[name]}", "y": number, "kind": kinds[name]} for name, number in numbers.items()
     ]
     beside = alt.Chart(style.data(listed), width=190, height=SIDE, view=alt.ViewConfig(stroke=None))
     beside = beside.mark_text(align="left", fontSize=11).encode(
@@ -94,7 +94,7 @@ def _title(metric: str, lines: Sequence[dict[str, object]]) -> str:
     return f"Gap of {metric} to the worst null, trained minus null" if lines else "no entry has a gap"
 
 
-def _names(entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
+def names(entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
     """The method alone where it has one row."""
     methods = [entry.method for entry in entries]
     return {entry.name: entry.method if methods.count(entry.method) == 1 else " ".join(entry.name) for entry in entries}

@@ -1,0 +1,181 @@
+"""From rows to a folder of pages: HTML that reads without JavaScript, figures as SVG, data beside what is shown."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from benchmark.errors import BadInput
+from benchmark.metrics import family
+from benchmark.spec import method as methods
+from benchmark.store import write_text
+from benchmark.tracks.contract import track_class
+from leaderboard import board, contents, headline, markdown, standings
+from leaderboard.contents import Heading
+from leaderboard.figures import method as method_figures
+from leaderboard.figures import style, suites
+from leaderboard.figures.overview import names
+from leaderboard.headline import Entry
+from leaderboard.results import slug
+from leaderboard.rows import ResultRow
+from leaderboard.site.columns import COLUMNS, cells
+
+MARKER = ".nullgap-site"
+HERE = Path(__file__).parent
+FIRST = "mini"
+"""The suite that the landing page shows, where it is there."""
+
+
+class SuitePage(NamedTuple):
+    """One suite, as its page and the landing page show it."""
+
+    key: str
+    title: str
+    sentence: str | None
+    folder: str
+    subject: str
+    track: str
+    headline: str
+    entries: Sequence[Entry]
+    rows: Sequence[ResultRow]
+    pictures: Sequence[suites.Picture]
+
+
+def build(root: Path, rows: Sequence[ResultRow]) -> Path:
+    """Write the site of these rows into a folder that is empty, not there, or an earlier site; returns its first page.
+
+    Raises:
+        BadInput: the folder holds something else.
+    """
+    _clear(root)
+    entries = headline.entries(rows, board.known_floors())
+    headings = contents.headings(rows, board.shipped)
+    pages = [page for key, heading in headings.items() if (page := _suite(key, heading, rows, entries))]
+    for asset in sorted((HERE / "assets").iterdir()):
+        write_text(root / "assets" / asset.name, asset.read_text(encoding="utf-8"))
+    templates = _templates()
+    first = next((page for page in pages if page.title == FIRST), pages[0] if pages else None)
+    shown: dict[str, Any] = {"pages": pages, "first": first, "base": "."}
+    write_text(root / "index.html", templates.get_template("index.html").render(**shown))
+    for page in pages:
+        for picture in page.pictures:
+            write_text(root / page.folder / picture.file, picture.svg)
+        _write_suite(root, page, templates)
+    return root / "index.html"
+
+
+def _clear(root: Path) -> None:
+    if root.is_dir() and any(root.iterdir()) and not (root / MARKER).is_file():
+        raise BadInput(f"{root} holds other things than a site: give an empty folder, or move them away")
+    if root.is_dir():
+        shutil.rmtree(root)
+    root.mkdir(parents=True)
+    (root / MARKER).touch()
+
+
+def _templates() -> Environment:
+    """Everything that is put into a page is text: escaped, whatever it holds."""
+    made = Environment(
+        loader=PackageLoader("leaderboard.site"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.globals["columns"] = COLUMNS
+    return made
+
+
+def _suite(key: str, heading: Heading, rows: Sequence[ResultRow], entries: Sequence[Entry]) -> SuitePage | None:
+    own, listed = [row for row in rows if row.suite == key], [entry for entry in entries if entry.suite == key]
+    if not listed:
+        return None
+    title = heading.folder
+    return SuitePage(
+        key, title, heading.sentence, slug(heading.folder), own[0].info.subject, own[0].info.track, listed[0].headline,
+        listed, own, suites.pictures(own, listed),
+    )  # fmt: skip
+
+
+def _write_suite(root: Path, page: SuitePage, templates: Environment) -> None:
+    named = names(page.entries)
+    told = [cells(entry, named[entry.name]) for entry in page.entries]
+    lines = [
+        {"cells": own, "page": f"{slug(entry.method)}.html", "floor": entry.floor}
+        for entry, own in zip(page.entries, told, strict=True)
+    ]
+    data = {
+        "suite": page.title,
+        "columns": [column.key for column in COLUMNS],
+        "rows": [{key: cell.text if cell.number is None else cell.number for key, cell in own.items()} for own in told],
+    }
+    known = family.metric(page.headline)
+    shown: dict[str, Any] = {
+        "page": page,
+        "lines": lines,
+        "data": data,
+        "base": "..",
+        "says": known.says if known else "",
+    }
+    write_text(root / page.folder / "index.html", templates.get_template("suite.html").render(**shown))
+    for method in sorted({entry.method for entry in page.entries}):
+        own = [entry for entry in page.entries if entry.method == method]
+        rows = [row for row in page.rows if row.info.method == method]
+        drawn = []
+        for file, title, figure in _figures(rows):
+            path = f"{slug(method)}.{file}.svg"
+            write_text(root / page.folder / path, style.svg(figure))
+            drawn.append({"path": path, "title": title})
+        shown = {
+            "page": page, "method": method, "entries": own, "rows": rows, "figures": drawn, "base": "..",
+            "readme": _readme(method), "metrics": _metrics(rows), "cells": cells, "names": named,
+        }  # fmt: skip
+        write_text(root / page.folder / f"{slug(method)}.html", templates.get_template("method.html").render(**shown))
+
+
+def _figures(rows: Sequence[ResultRow]) -> Iterator[tuple[str, str, style.Figure]]:
+    """Of one method on one suite: name, what it shows, and the figure."""
+    for number, row in enumerate(rows):
+        track, label = track_class(row.info.track), row.info.label
+        for metric in (track.plain, track.headline):
+            if metric in row.scores:
+                said = f"{metric} at each hookpoint, a line for each variant ({label})"
+                yield f"{number}.{slug(metric)}.places", said, method_figures.by_place(row, metric)
+        if method_figures.has_latents(row):
+            said = f"Gap of the headline by how often latents fire ({label})"
+            yield f"{number}.frequency", said, method_figures.by_frequency(row)
+            said = f"Which share of latents scores at most so much ({label})"
+            yield f"{number}.latents", said, method_figures.by_latent(row)
+    track = track_class(rows[0].info.track)
+    if len(rows) > 1 and all(track.plain in row.scores for row in rows):
+        yield "width", f"{track.plain} by the number of latents", method_figures.by_width(rows, track.plain)
+
+
+def _metrics(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
+    """Every metric of every row over all places: scores of the variants, worst gap, verdict, and reasons for none."""
+    made = []
+    for row in rows:
+        variants: list[str] = []
+        lines = []
+        for line in standings.rows(row):
+            if line.place != standings.ALL:
+                continue
+            scores = {name: markdown.text(score) for name, score in line.scores.items()}
+            variants += [name for name in scores if name not in variants]
+            said, known = line.claim, family.metric(line.metric)
+            lines.append({
+                "metric": line.metric, "says": known.says if known else "", "scores": scores,
+                "gap": f"{said.worst.mean:+.4f}" if said else "n/a",
+                "verdict": str(said.verdict) if said and said.verdict else "n/a", "reasons": line.reasons,
+            })  # fmt: skip
+        made.append({"label": row.info.label, "variants": variants, "lines": lines})
+    return made
+
+
+def _readme(method: str) -> str:
+    """A method's own words, where it is at hand."""
+    if method not in methods.names():
+        return ""
+    path = methods.load(method).folder / "README.md"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

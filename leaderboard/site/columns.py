@@ -1,0 +1,92 @@
+"""The columns of a site's board: what each means, and its numbers. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from leaderboard import screen
+from leaderboard.headline import Entry
+
+
+class Column(NamedTuple):
+    """A key, what stands above it, and what it means in a sentence."""
+
+    key: str
+    title: str
+    says: str
+    numeric: bool = False
+
+
+class BoardCell(NamedTuple):
+    """What is read, and what it is sorted by: a number, or None for text."""
+
+    text: str
+    number: float | None
+
+
+COLUMNS = (
+    Column("method", "method", "Method and, where it has several rows, its settings. Leads to its page."),
+    Column(
+        "kind", "kind", "The reference, a method, a floor (it learns nothing), or trained elsewhere (it has no null)."
+    ),
+    Column("claim", "claim", "Yes: it beats every null, leads every matched floor, and no gate is against it."),
+    Column(
+        "gap",
+        "gap",
+        "Headline score on trained minus that on the null that trained beats least, over replicates.",
+        numeric=True,
+    ),
+    Column("at_least", "at least", "One-sided 95 % lower bound of the gap, for all nulls at once.", numeric=True),
+    Column("verdict", "verdict", "Against the nulls. Void: a gate is against the claim."),
+    Column("lead", "lead", "The gap minus that of the worst floor that is as faithful to the network.", numeric=True),
+    Column(
+        "lead_at_least",
+        "lead at least",
+        "One-sided 95 % lower bound of the lead, for all matched floors at once.",
+        numeric=True,
+    ),
+    Column("trained", "trained", "Headline score on the trained networks.", numeric=True),
+    Column(
+        "variance",
+        "recovered variance",
+        "Share of the activations' variance that a linear decoder reads off the codes.",
+        numeric=True,
+    ),
+    Column("context", "recovered context", "The same of what a token's identity leaves unexplained.", numeric=True),
+    Column("rank", "rank", "The interval of ranks that pairwise comparisons leave open. Overlapping ones are tied."),
+    Column("gates", "gates", "How many of the gates passed, and which did not."),
+    Column("seconds", "s per cell", "Seconds that fitting and scoring one cell took.", numeric=True),
+    Column(
+        "results", "results", "Self-reported, or verified: somebody else computed a drawn sample of the cells again."
+    ),
+)
+
+
+def cells(entry: Entry, name: str) -> dict[str, BoardCell]:
+    """Of one entry, by the column's key."""
+    said, lead = entry.claim, entry.standing.lead
+    kind = "floor" if entry.floor else "elsewhere" if entry.pretrained else "reference" if entry.reference else "method"
+    texts = screen.verdict_of(entry)
+    trained, rank = entry.scores.get("trained"), entry.rank
+    fidelity = [*entry.fidelity.values(), None, None]
+    return {
+        "method": BoardCell(name, None),
+        "kind": BoardCell(kind, None),
+        "claim": BoardCell(texts["claim"], None),
+        "gap": _number(entry.case.gap if entry.case else said.worst.mean if said else None, "+.4f"),
+        "at_least": _number(said.worst.lower if said else None, "+.4f"),
+        "verdict": BoardCell(texts["verdict"], None),
+        "lead": _number(lead.mean if lead else None, "+.4f"),
+        "lead_at_least": _number(lead.lower if lead else None, "+.4f"),
+        "trained": _number(trained.mean if trained else None, ".3f"),
+        "variance": _number(fidelity[0], ".3f"),
+        "context": _number(fidelity[1], ".3f"),
+        "rank": BoardCell(texts["rank"], rank.best + rank.worst / 1000 if rank else None),
+        "gates": BoardCell(screen.gates_in_short(entry), None),
+        "seconds": _number(entry.seconds, ".0f"),
+        "results": BoardCell(entry.reported_by, None),
+    }
+
+
+def _number(value: float | None, form: str) -> BoardCell:
+    return BoardCell("n/a" if value is None else format(value, form), value)

@@ -1,0 +1,238 @@
+"""The site as its readers have it: from disk, with and without JavaScript, whatever a name holds."""
+
+from __future__ import annotations
+
+import csv
+import filecmp
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmark.errors import BadInput
+from leaderboard import board, results
+from leaderboard.rows import ResultRow
+from leaderboard.site import build
+from leaderboard.site.columns import COLUMNS
+
+METHODS = ("topk_sae", "saelens_jumprelu", "kmeans", "random_directions")
+HOSTILE = "<script>alert(1)</script>"
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+MAKE = (
+    "import sys; from pathlib import Path; from leaderboard import board, results; from leaderboard.site import build;"
+    "rows = [row for row in results.rows(board.RESULTS, ('mini',)) if row.info.method in sys.argv[2:]];"
+    "build.build(Path(sys.argv[1]), rows)"
+)
+
+
+def chosen() -> list[ResultRow]:
+    return [row for row in results.rows(board.RESULTS, ("mini",)) if row.info.method in METHODS]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build.build(tmp_path_factory.mktemp("site") / "site", chosen()).parent
+
+
+class Links(HTMLParser):
+    """What a page points at, and images without words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.silent: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = dict(attrs)
+        self.tags.append(tag)
+        self.found += [value for name in ("href", "src") if (value := said.get(name))]
+        if tag == "img" and not said.get("alt"):
+            self.silent.append(str(said.get("src")))
+
+
+def test_every_link_leads_to_a_file_and_every_figure_has_words(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) == 2 + len(METHODS)
+    for page in pages:
+        links = Links(page.read_text(encoding="utf-8"))
+        assert links.silent == []
+        for link in links.found:
+            target = link.partition("#")[0]
+            assert not re.match(r"[a-z]+:|//", link), f"{page.name} asks for {link}"
+            assert not target or (page.parent / target).is_file(), f"{page.name}: {link}"
+
+
+def test_the_board_reads_without_javascript(site: Path) -> None:
+    text = (site / "mini" / "index.html").read_text(encoding="utf-8")
+    for column in COLUMNS:
+        assert column.says in text.replace("&#39;", "'")
+    assert "+0.0742" in text
+    assert "<svg" not in text
+    method = (site / "mini" / "topk_sae.html").read_text(encoding="utf-8")
+    assert "fidelity parity" in method
+    assert "recovered_variance@1" in method
+
+
+def test_the_same_rows_give_the_same_bytes(site: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONHASHSEED": "11"}
+    subprocess.run([sys.executable, "-c", MAKE, str(tmp_path / "again"), *METHODS], env=environment, check=True)
+    names = [str(path.relative_to(site)) for path in sorted(site.rglob("*")) if path.is_file()]
+    again = [
+        str(path.relative_to(tmp_path / "again")) for path in sorted((tmp_path / "again").rglob("*")) if path.is_file()
+    ]
+    assert names == again
+    _, different, unread = filecmp.cmpfiles(site, tmp_path / "again", names, shallow=False)
+    assert (different, unread) == ([], [])
+
+
+def test_markup_is_text_wherever_it_stands(tmp_path: Path) -> None:
+    (row,) = (row for row in chosen() if row.info.method == "kmeans")
+    settings = row.info.settings | {"note": HOSTILE}
+    info = row.info.model_copy(update={"method": HOSTILE, "label": HOSTILE, "settings": settings})
+    root = build.build(tmp_path / "site", [row._replace(info=info), *chosen()]).parent
+    for page in root.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert HOSTILE not in text
+        assert Links(text).tags.count("script") == 1 + (page.name == "index.html" and page.parent != root)
+    assert "&lt;script&gt;" in (root / "mini" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(BadInput, match="holds other things than a site"):
+        build.build(tmp_path, [])
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    assert "No results yet" in build.build(tmp_path / "site", []).read_text(encoding="utf-8")
+    build.build(tmp_path / "site", [])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser, site: Path) -> Iterator[Page]:
+    """A page that may say nothing in the console and ask nobody for anything."""
+    made = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints: list[str] = []
+    made.on("console", lambda message: complaints.append(message.text))
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.on("request", lambda request: complaints.append(request.url) if not request.url.startswith("file:") else None)
+    made.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
+    made.goto((site / "index.html").as_uri())
+    yield made
+    made.close()
+    assert complaints == []
+
+
+def methods_shown(page: Page) -> list[str]:
+    return [str(text) for text in page.locator("#board tbody th").all_inner_texts()]
+
+
+def numbers(page: Page, column: str) -> list[float]:
+    place = [one.key for one in COLUMNS].index(column) + 1
+    return [float(text) for text in page.locator(f"#board tbody tr > :nth-child({place})").all_inner_texts()]
+
+
+def test_from_the_landing_page_to_a_method(page: Page) -> None:
+    assert "trained network" in page.locator("h1").inner_text()
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    page.get_by_role("link", name="mini").click()
+    page.get_by_role("link", name="saelens_jumprelu").click()
+    assert page.locator("h1").inner_text() == "saelens_jumprelu"
+    assert page.locator("tr", has_text="fidelity parity").locator("td").first.inner_text() == "no"
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+
+
+def test_the_board_is_sorted_filtered_and_remembered_in_the_address(page: Page, site: Path) -> None:
+    page.goto((site / "mini" / "index.html").as_uri())
+    asked = methods_shown(page)
+    assert set(asked) == set(METHODS)
+    page.get_by_role("button", name="gap", exact=True).click()
+    assert numbers(page, "gap") == sorted(numbers(page, "gap"), reverse=True)
+    assert page.locator("th[data-key=gap]").get_attribute("aria-sort") == "descending"
+    page.locator("th[data-key=gap] button").press("Enter")
+    assert numbers(page, "gap") == sorted(numbers(page, "gap"))
+    page.get_by_label("kind").select_option("floor")
+    assert set(methods_shown(page)) == {"kmeans", "random_directions"}
+    assert "2 of 4 rows" in page.locator("output").inner_text()
+    address = page.url
+    assert "sort=gap" in address
+    assert "kind=floor" in address
+    page.goto("about:blank")
+    page.goto(address)
+    assert methods_shown(page) == ["random_directions", "kmeans"]
+    page.get_by_label("kind").select_option("")
+    page.get_by_label("find").fill("TOPK")
+    assert methods_shown(page) == ["topk_sae"]
+
+
+def test_what_is_shown_is_saved(page: Page, site: Path, tmp_path: Path) -> None:
+    page.goto((site / "mini" / "index.html").as_uri() + "#sort=-gap&kind=floor")
+    for name in ("CSV", "JSON"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        download.value.save_as(tmp_path / f"saved.{name.lower()}")
+        assert download.value.suggested_filename == f"mini.{name.lower()}"
+    with (tmp_path / "saved.csv").open(newline="", encoding="utf-8") as file:
+        saved = list(csv.DictReader(file))
+    assert [line["method"] for line in saved] == ["kmeans", "random_directions"]
+    assert float(saved[0]["gap"]) == pytest.approx(0.0978, abs=5e-5)
+    told = json.loads((tmp_path / "saved.json").read_text(encoding="utf-8"))
+    assert [str(line["gap"]) for line in told] == [line["gap"] for line in saved]
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_and_contrast_in_both_themes(browser: Browser, site: Path, width: int, scheme: Any) -> None:
+    made = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    for name in ("index.html", "mini/index.html", "mini/topk_sae.html"):
+        made.goto((site / name).as_uri())
+        assert made.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        for selector in ("body", "figcaption", "a", "tr.floor td"):
+            if made.locator(selector).count():
+                assert contrast(made, selector) >= 4.5, (name, selector)
+    made.close()
+
+
+def contrast(page: Page, selector: str) -> float:
+    """WCAG 2 contrast of an element's text on the nearest background behind it."""
+    found = page.locator(selector).first.evaluate(
+        """(element) => {
+            const text = getComputedStyle(element).color;
+            let behind = element, colour = "rgba(0, 0, 0, 0)";
+            while (behind && /, 0\\)$/.test(colour)) {
+                colour = getComputedStyle(behind).backgroundColor;
+                behind = behind.parentElement;
+            }
+            return [text, colour];
+        }"""
+    )
+
+    def luminance(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted(map(luminance, found))
+    return (high + 0.05) / (low + 0.05)
