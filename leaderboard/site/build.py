@@ -59,7 +59,17 @@ def build(root: Path, rows: Sequence[ResultRow]) -> Path:
         write_text(root / "assets" / asset.name, asset.read_text(encoding="utf-8"))
     templates = _templates()
     first = next((page for page in pages if page.title == FIRST), pages[0] if pages else None)
-    shown: dict[str, Any] = {"pages": pages, "first": first, "base": "."}
+    most = max(
+        (one.replicates for entry in (first.entries if first else ()) for one in entry.scores.values()), default=0
+    )
+    claims = sum(entry.claimed for entry in (first.entries if first else ()))
+    shown: dict[str, Any] = {
+        "pages": pages,
+        "first": first,
+        "base": ".",
+        "replicates": most,
+        "claims": claims or "none",
+    }
     write_text(root / "index.html", templates.get_template("index.html").render(**shown))
     for page in pages:
         for picture in page.pictures:
@@ -100,7 +110,7 @@ def _suite(key: str, heading: Heading, rows: Sequence[ResultRow], entries: Seque
 
 def _write_suite(root: Path, page: SuitePage, templates: Environment) -> None:
     named = names(page.entries)
-    told = [cells(entry, named[entry.name]) for entry in page.entries]
+    told = [cells(entry, named[entry.name], _of_decoder(entry)) for entry in page.entries]
     lines = [
         {"cells": own, "page": f"{slug(entry.method)}.html", "floor": entry.floor}
         for entry, own in zip(page.entries, told, strict=True)
@@ -129,7 +139,8 @@ def _write_suite(root: Path, page: SuitePage, templates: Environment) -> None:
             drawn.append({"path": path, "title": title})
         shown = {
             "page": page, "method": method, "entries": own, "rows": rows, "figures": drawn, "base": "..",
-            "readme": _readme(method), "metrics": _metrics(rows), "cells": cells, "names": named,
+            "readme": _readme(method), "metrics": _metrics(rows),
+            "told": [cells(entry, entry.label, _of_decoder(entry)) for entry in own],
         }  # fmt: skip
         write_text(root / page.folder / f"{slug(method)}.html", templates.get_template("method.html").render(**shown))
 
@@ -171,6 +182,10 @@ def _metrics(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
             })  # fmt: skip
         made.append({"label": row.info.label, "variants": variants, "lines": lines})
     return made
+
+
+def _of_decoder(entry: Entry) -> bool:
+    return board.known_floors().known.get(entry.method) == "decoder"
 
 
 def _readme(method: str) -> str:

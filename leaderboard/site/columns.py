@@ -27,7 +27,9 @@ class BoardCell(NamedTuple):
 COLUMNS = (
     Column("method", "method", "Method and, where it has several rows, its settings. Leads to its page."),
     Column(
-        "kind", "kind", "The reference, a method, a floor (it learns nothing), or trained elsewhere (it has no null)."
+        "kind",
+        "kind",
+        "Reference, method, floor (learns nothing; one of decoders has the reference's codes), or trained elsewhere.",
     ),
     Column("claim", "claim", "Yes: it beats every null, leads every matched floor, and no gate is against it."),
     Column(
@@ -38,6 +40,7 @@ COLUMNS = (
     ),
     Column("at_least", "at least", "One-sided 95 % lower bound of the gap, for all nulls at once.", numeric=True),
     Column("verdict", "verdict", "Against the nulls. Void: a gate is against the claim."),
+    Column("gates", "gates", "How many of the gates passed, and which did not."),
     Column("lead", "lead", "The gap minus that of the worst floor that is as faithful to the network.", numeric=True),
     Column(
         "lead_at_least",
@@ -45,6 +48,7 @@ COLUMNS = (
         "One-sided 95 % lower bound of the lead, for all matched floors at once.",
         numeric=True,
     ),
+    Column("worst_floor", "over", "The matched floor that it leads least, and how many match."),
     Column("trained", "trained", "Headline score on the trained networks.", numeric=True),
     Column(
         "variance",
@@ -54,7 +58,6 @@ COLUMNS = (
     ),
     Column("context", "recovered context", "The same of what a token's identity leaves unexplained.", numeric=True),
     Column("rank", "rank", "The interval of ranks that pairwise comparisons leave open. Overlapping ones are tied."),
-    Column("gates", "gates", "How many of the gates passed, and which did not."),
     Column("seconds", "s per cell", "Seconds that fitting and scoring one cell took.", numeric=True),
     Column(
         "results", "results", "Self-reported, or verified: somebody else computed a drawn sample of the cells again."
@@ -62,30 +65,37 @@ COLUMNS = (
 )
 
 
-def cells(entry: Entry, name: str) -> dict[str, BoardCell]:
-    """Of one entry, by the column's key."""
+def cells(entry: Entry, name: str, of_decoder: bool) -> dict[str, BoardCell]:
+    """Of one entry, by the column's key; a floor `of_decoder` has the reference's codes."""
     said, lead = entry.claim, entry.standing.lead
-    kind = "floor" if entry.floor else "elsewhere" if entry.pretrained else "reference" if entry.reference else "method"
+    floor = "floor of decoders" if of_decoder else "floor"
+    kind = floor if entry.floor else "elsewhere" if entry.pretrained else "reference" if entry.reference else "method"
     texts = screen.verdict_of(entry)
     trained, rank = entry.scores.get("trained"), entry.rank
     fidelity = [*entry.fidelity.values(), None, None]
     return {
         "method": BoardCell(name, None),
         "kind": BoardCell(kind, None),
-        "claim": BoardCell(texts["claim"], None),
+        "claim": BoardCell("n/a" if entry.floor else texts["claim"], None),
         "gap": _number(entry.case.gap if entry.case else said.worst.mean if said else None, "+.4f"),
         "at_least": _number(said.worst.lower if said else None, "+.4f"),
         "verdict": BoardCell(texts["verdict"], None),
+        "gates": BoardCell(screen.gates_in_short(entry), None),
         "lead": _number(lead.mean if lead else None, "+.4f"),
         "lead_at_least": _number(lead.lower if lead else None, "+.4f"),
+        "worst_floor": BoardCell(_over(entry), None),
         "trained": _number(trained.mean if trained else None, ".3f"),
         "variance": _number(fidelity[0], ".3f"),
         "context": _number(fidelity[1], ".3f"),
         "rank": BoardCell(texts["rank"], rank.best + rank.worst / 1000 if rank else None),
-        "gates": BoardCell(screen.gates_in_short(entry), None),
         "seconds": _number(entry.seconds, ".0f"),
         "results": BoardCell(entry.reported_by, None),
     }
+
+
+def _over(entry: Entry) -> str:
+    lead, standing = entry.standing.lead, entry.standing
+    return "n/a" if lead is None else f"{lead.floor.split()[0]} ({standing.matched} of {len(standing.over)} match)"
 
 
 def _number(value: float | None, form: str) -> BoardCell:
