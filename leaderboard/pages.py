@@ -152,7 +152,7 @@ def _claim(entry: Entry) -> dict[str, str]:
 
 
 def _salted(info: RowInfo) -> str:
-    blind = "; activations turned and scaled" if info.blind else ""
+    blind = "; activations turned and scaled" if info.blind else "; activations as they are"
     return markdown.plain(f"Seeds and draws ({info.label}): keyed by the salt {info.salt}{blind}.")
 
 

@@ -259,6 +259,9 @@ def _sound(row: ResultRow, method: Method) -> None:
         raise BadInput(f"{which} was made by other code than submissions/{method.name}: run it again and publish")
     if info.settings not in settings_of(method, info.suite):
         raise BadInput(f"{which} was made with settings that neither the suite nor method.toml has: {info.settings}")
+    if info.blind != method.is_blind:
+        said = "blind" if method.is_blind else "not blind"
+        raise BadInput(f"{which} was made otherwise than the method says, which is {said}: run it again and publish")
     publication.require_apart(which, [machine.isolation for machine in info.machines], [info.salt])
     if info.reported_by != "self-reported":
         raise BadInput(f"{which} calls itself {info.reported_by}: only maintainers do, after they computed it again")

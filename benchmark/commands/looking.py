@@ -15,7 +15,6 @@ from benchmark.execution.isolation import is_strangers
 from benchmark.spec import method as methods
 from benchmark.store import Store
 from leaderboard import board, compare, frames, latents
-from leaderboard.site import build
 
 OWN_WORST = "gaps to each method's own worst null; p is not adjusted: only the headline is a confirmatory claim"
 ON_TRAINED = "scores on trained, where both have cells, for one was trained elsewhere, has no null and claims nothing"
@@ -90,6 +89,8 @@ def render(runs: Runs = Path("runs")) -> None:
 @app.command()
 def site(runs: Runs = Path("runs")) -> None:
     """Write pages of your results and the published ones, which open from disk, below the results folder."""
+    from leaderboard.site import build  # noqa: PLC0415  most commands draw nothing
+
     with clean_errors():
         store = Store(runs)
         store.check()

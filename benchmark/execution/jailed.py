@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,27 +81,31 @@ def walls(environment: Environment | None, method: Path | None) -> dict[str, lis
 
 def trial(server: ForkServer) -> Tried:
     """Let a jailed process of a server try what must not work."""
-    local = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with (
-        tempfile.TemporaryDirectory(prefix="nullgap-trial-") as folder,
-        socket.create_server(("127.0.0.1", 0)) as host,
-        local,
-    ):
-        canary, service = Path(folder) / "canary", Path(folder) / "service"
-        local.bind(str(service))
-        local.listen()
-        canary.write_text("nobody's to read", encoding="utf-8")
-        told = {
-            "canary": str(canary), "port": host.getsockname()[1], "service": str(service), "harness": os.getpid(),
-        }  # fmt: skip
-        log = Path(folder) / "log"
-        try:
-            request = {"walls": walls(None, None)}
-            with closing(server.start(_none, log, Limits(), request)) as worker:
-                found, _ = worker.call({"op": "attempts", "told": told})
-        except MethodError:
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
-            return Tried((), said[-1].partition(": ")[2] if said else "it ended without a word")
+    if sys.platform != "linux":
+        return Tried((), f"{sys.platform} has none")
+    try:
+        with tempfile.TemporaryDirectory(prefix="nullgap-trial-") as folder, ExitStack() as listening:
+            return _trial(server, Path(folder), listening)
+    except OSError as error:
+        return Tried((), f"it cannot be tried out: {error}")
+
+
+def _trial(server: ForkServer, folder: Path, listening: ExitStack) -> Tried:
+    canary, log, service = folder / "canary", folder / "log", str(folder / "s")
+    canary.write_text("nobody's to read", encoding="utf-8")
+    host = listening.enter_context(socket.create_server(("127.0.0.1", 0)))
+    for path, kind in ((service, socket.SOCK_SEQPACKET), (f"{service}d", socket.SOCK_DGRAM)):
+        local = listening.enter_context(socket.socket(socket.AF_UNIX, kind))
+        local.bind(path)
+        if kind == socket.SOCK_SEQPACKET:
+            local.listen()
+    told = {"canary": str(canary), "port": host.getsockname()[1], "service": service, "harness": os.getpid()}
+    try:
+        with closing(server.start(_none, log, Limits(), {"walls": walls(None, None)})) as worker:
+            found, _ = worker.call({"op": "attempts", "told": told})
+    except MethodError:
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+        return Tried((), said[-1].partition(": ")[2] if said else "it ended without a word")
     return Tried(tuple(name for name, worked in found["worked"].items() if worked), None)
 
 

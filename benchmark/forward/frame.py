@@ -1,5 +1,5 @@
-"""What a method sees of activations that are blind: turned and scaled, so that no coordinate and no length is one that
-it could know beforehand.
+"""What a method sees of activations that are blind: turned and scaled, so that what it knows of coordinates and lengths
+is of no use as it is.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ HOW_TO_REACH = (
     "verify_certificate",
     "ca_cert_path",
 )
-SECRET = ("auth_token", "api_key", "key", "token", "use_auth_token", "access_token", "password", "header")
-"""Arguments that hold a key: whoever lists the machine's processes would read it in the command."""
+SECRET = {"key", "apikey", "token", "secret", "password", "header", "headers", "auth", "authorization", "bearer"}
+"""Words of arguments that hold a key: whoever lists the machine's processes would read it in the command."""
 DEFAULTS: dict[str, dict[str, Any]] = {
     "local-chat-completions": {"num_concurrent": 8, "max_retries": 5, "timeout": 120},
     "local-completions": {
@@ -81,14 +81,15 @@ class Spec(NamedTuple):
         if wrong:
             raise BadInput(f"judge argument {wrong[0]!r} is not name=value: write {kind}:model=NAME,base_url=URL")
         arguments = simple_parse_args_string(text)
-        if named := next((name for name in arguments if name.lower() in SECRET), None):
+        if named := next((name for name in arguments if _holds_a_key(name)), None):
             raise BadInput(
                 f"judge argument {named} would hold a key that everybody on the machine can read: put the key into an "
                 "environment variable and say key_env=ITS_NAME"
             )
-        if urlsplit(str(arguments.get("base_url", ""))).username is not None:
+        address = urlsplit(str(arguments.get("base_url", "")))
+        if address.username is not None or address.query:
             raise BadInput(
-                "base_url holds a name or password: put a key into an environment variable, key_env=ITS_NAME"
+                "base_url holds more than an address: put a key into an environment variable and say key_env=ITS_NAME"
             )
         numbers = {name: _number(kind, name, arguments[name]) for name in (*OURS, *WHOLE) if name in arguments}
         prices = {name: numbers[name] for name in OURS if name in numbers}
@@ -361,6 +362,10 @@ def said(error: BaseException) -> str:
         return type(error).__name__
     text = f"HTTP {status}" if status else ADDRESS.sub("the server", str(error))
     return f"{type(error).__name__}: {text}"[:200]
+
+
+def _holds_a_key(argument: str) -> bool:
+    return argument != "key_env" and not SECRET.isdisjoint(re.split(r"[_-]", argument.lower()))
 
 
 def _number(kind: str, name: str, value: Any) -> float:

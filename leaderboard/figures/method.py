@@ -19,6 +19,8 @@ from leaderboard.figures import style
 from leaderboard.rows import ResultRow
 
 WIDTH, HEIGHT = 330, 220
+WIDTHS = ("expansion_factor", "n_latents")
+"""Settings that say how wide a dictionary is."""
 POINTS = 101
 """Of a cumulative curve."""
 
@@ -28,40 +30,60 @@ def by_place(row: ResultRow, metric: str) -> style.Figure:
     places = sorted(row.scores.index.unique("place"), key=standings.natural)
     tables = {place: standings.replicated(row, place, [metric])[metric].unstack("variant") for place in places}
     lines: list[dict[str, object]] = []
-    for variant in ordered(map(str, row.scores.index.unique("variant"))):
-        known = [table[variant].rename(place) for place, table in tables.items() if variant in table]
-        values = pd.concat(known, axis=1).dropna() if len(known) == len(places) else pd.DataFrame()
-        if not len(values):
-            continue
-        bounds = _band(values.to_numpy(float))
-        for number, place in enumerate(places):
+    for variant in ordered({str(name) for table in tables.values() for name in table}):
+        known = {place: table[variant].dropna() for place, table in tables.items() if variant in table}
+        values = pd.concat(known, axis=1).dropna()
+        bounds = _band(values.to_numpy(float)) if len(known) == len(places) else None
+        for number, (place, scores) in enumerate(known.items()):
+            # Under a band the mean is of the replicates that the band is of.
+            shown = values[place] if bounds else scores
             low, high = (float(bound[number]) for bound in bounds) if bounds else (np.nan, np.nan)
-            mean = float(values[place].mean())
-            lines.append({"place": place, "variant": variant, "value": mean, "low": low, "high": high})
+            if len(shown):
+                line = {"place": place, "variant": variant, "value": float(shown.mean()), "low": low, "high": high}
+                lines.append(line)
     x = alt.X("place:N", sort=places, title="hookpoint", axis=alt.Axis(labelAngle=0))
     return _lines(lines, x, style.named(metric))
 
 
 def by_width(rows: Sequence[ResultRow], metric: str) -> style.Figure:
-    """A metric over the number of latents, of rows of one method, with a 95 % interval per point (2501.17727, Figure
-    11); rows of equal width stand beside one another.
+    """A metric over the number of latents, of rows that `differ_in_width`, with a 95 % interval per point (2501.17727,
+    Figure 11).
     """
     lines: list[dict[str, object]] = []
     for row in rows:
         table = standings.replicated(row, metrics=[metric])[metric].unstack("variant")
-        width = row.cells["count.n_latents"].dropna()
-        for variant in ordered(map(str, table)) if len(width) else ():
+        for variant in ordered(map(str, table)):
             values = table[variant].dropna().to_numpy(float)
             bounds = _band(values[:, None])
             low, high = (float(bound[0]) for bound in bounds) if bounds else (np.nan, np.nan)
             if len(values):
                 mean = float(values.mean())
-                line = {"width": float(width.iloc[0]), "variant": variant, "value": mean, "low": low, "high": high}
+                line: dict[str, object] = {
+                    "width": _width(row),
+                    "variant": variant,
+                    "value": mean,
+                    "low": low,
+                    "high": high,
+                }
                 lines.append(line)
     widths = sorted({float(str(line["width"])) for line in lines})
     scale = alt.Scale(type="log", base=2, nice=False, padding=20)
     x = alt.X("width:Q", title="latents", scale=scale, axis=alt.Axis(values=widths, format=",d"))
     return _lines(lines, x, style.named(metric))
+
+
+def differ_in_width(rows: Sequence[ResultRow]) -> bool:
+    """Whether rows of one method are of different widths, and differ in the settings that say so alone."""
+    widths = [_width(row) for row in rows]
+    others = [{name: value for name, value in row.info.settings.items() if name not in WIDTHS} for row in rows]
+    known = len(rows) > 1 and None not in widths and len(set(widths)) == len(rows)
+    return known and all(other == others[0] for other in others)
+
+
+def _width(row: ResultRow) -> float | None:
+    """Latents, where all cells of a row have as many."""
+    cells = row.cells.reindex(columns=["count.n_latents"])["count.n_latents"].dropna().unique()
+    return float(cells[0]) if len(cells) == 1 else None
 
 
 def by_frequency(row: ResultRow) -> style.Figure:

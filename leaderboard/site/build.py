@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +25,8 @@ from leaderboard.site.columns import COLUMNS, cells
 
 MARKER = ".nullgap-site"
 HERE = Path(__file__).parent
-FIRST = "mini"
-"""The suite that the landing page shows, where it is there."""
+METHODS, FIRST = "methods", "mini"
+"""Where pages of methods are, and the suite that the landing page shows, where it is there."""
 
 
 class SuitePage(NamedTuple):
@@ -52,6 +51,7 @@ def build(root: Path, rows: Sequence[ResultRow]) -> Path:
         BadInput: the folder holds something else.
     """
     _clear(root)
+    others = {path for path in root.rglob("*") if path.is_file()}
     entries = headline.entries(rows, board.known_floors())
     headings = contents.headings(rows, board.shipped)
     pages = [page for key, heading in headings.items() if (page := _suite(key, heading, rows, entries))]
@@ -75,16 +75,29 @@ def build(root: Path, rows: Sequence[ResultRow]) -> Path:
         for picture in page.pictures:
             write_text(root / page.folder / picture.file, picture.svg)
         _write_suite(root, page, templates)
+    _list(root, others)
     return root / "index.html"
 
 
 def _clear(root: Path) -> None:
-    if root.is_dir() and any(root.iterdir()) and not (root / MARKER).is_file():
+    """Take away what an earlier site wrote, which its marker lists, and nothing else."""
+    marker = root / MARKER
+    if root.is_symlink() or (root.exists() and not root.is_dir()):
+        raise BadInput(f"{root} is a link or a file: a site needs a folder of its own")
+    if root.is_dir() and any(root.iterdir()) and not marker.is_file():
         raise BadInput(f"{root} holds other things than a site: give an empty folder, or move them away")
-    if root.is_dir():
-        shutil.rmtree(root)
-    root.mkdir(parents=True)
-    (root / MARKER).touch()
+    for name in marker.read_text(encoding="utf-8").splitlines() if marker.is_file() else ():
+        path = root / name
+        if path.resolve().is_relative_to(root.resolve()) and path.is_file():
+            path.unlink()
+    root.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
+def _list(root: Path, before: set[Path]) -> None:
+    """Say in the marker which files are the site's."""
+    written = {path for path in root.rglob("*") if path.is_file()} - before - {root / MARKER}
+    write_text(root / MARKER, "".join(f"{path.relative_to(root).as_posix()}\n" for path in sorted(written)))
 
 
 def _templates() -> Environment:
@@ -112,13 +125,14 @@ def _write_suite(root: Path, page: SuitePage, templates: Environment) -> None:
     named = names(page.entries)
     told = [cells(entry, named[entry.name], _of_decoder(entry)) for entry in page.entries]
     lines = [
-        {"cells": own, "page": f"{slug(entry.method)}.html", "floor": entry.floor}
+        {"cells": own, "page": f"{METHODS}/{slug(entry.method)}.html", "floor": entry.floor}
         for entry, own in zip(page.entries, told, strict=True)
     ]
     data = {
         "suite": page.title,
         "columns": [column.key for column in COLUMNS],
         "rows": [{key: cell.text if cell.number is None else cell.number for key, cell in own.items()} for own in told],
+        "order": [{key: cell.order for key, cell in own.items() if cell.order is not None} for own in told],
     }
     known = family.metric(page.headline)
     shown: dict[str, Any] = {
@@ -135,18 +149,21 @@ def _write_suite(root: Path, page: SuitePage, templates: Environment) -> None:
         drawn = []
         for file, title, figure in _figures(rows):
             path = f"{slug(method)}.{file}.svg"
-            write_text(root / page.folder / path, style.svg(figure))
+            write_text(root / page.folder / METHODS / path, style.svg(figure))
             drawn.append({"path": path, "title": title})
         shown = {
-            "page": page, "method": method, "entries": own, "rows": rows, "figures": drawn, "base": "..",
+            "page": page, "method": method, "entries": own, "rows": rows, "figures": drawn, "base": "../..",
             "readme": _readme(method), "metrics": _metrics(rows),
             "told": [cells(entry, entry.label, _of_decoder(entry)) for entry in own],
         }  # fmt: skip
-        write_text(root / page.folder / f"{slug(method)}.html", templates.get_template("method.html").render(**shown))
+        write_text(
+            root / page.folder / METHODS / f"{slug(method)}.html", templates.get_template("method.html").render(**shown)
+        )
 
 
 def _figures(rows: Sequence[ResultRow]) -> Iterator[tuple[str, str, style.Figure]]:
-    """Of one method on one suite: name, what it shows, and the figure."""
+    """Of one method on one suite: name, what it shows, and the figure; in case mode there is none yet."""
+    rows = [row for row in rows if row.info.content["subject"].get("null_draws") is None]
     for number, row in enumerate(rows):
         track, label = track_class(row.info.track), row.info.label
         for metric in (track.plain, track.headline):
@@ -158,9 +175,10 @@ def _figures(rows: Sequence[ResultRow]) -> Iterator[tuple[str, str, style.Figure
             yield f"{number}.frequency", said, method_figures.by_frequency(row)
             said = f"Which share of latents scores at most so much ({label})"
             yield f"{number}.latents", said, method_figures.by_latent(row)
-    track = track_class(rows[0].info.track)
-    if len(rows) > 1 and all(track.plain in row.scores for row in rows):
-        yield "width", f"{track.plain} by the number of latents", method_figures.by_width(rows, track.plain)
+    plain = [row for row in rows if track_class(row.info.track).plain in row.scores]
+    if method_figures.differ_in_width(plain):
+        track = track_class(plain[0].info.track)
+        yield "width", f"{track.plain} by the number of latents", method_figures.by_width(plain, track.plain)
 
 
 def _metrics(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:

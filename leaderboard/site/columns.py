@@ -18,10 +18,11 @@ class Column(NamedTuple):
 
 
 class BoardCell(NamedTuple):
-    """What is read, and what it is sorted by: a number, or None for text."""
+    """What is read, its value where it is a number, and what it is sorted by where that is neither."""
 
     text: str
     number: float | None
+    order: float | None = None
 
 
 COLUMNS = (
@@ -87,7 +88,7 @@ def cells(entry: Entry, name: str, of_decoder: bool) -> dict[str, BoardCell]:
         "trained": _number(trained.mean if trained else None, ".3f"),
         "variance": _number(fidelity[0], ".3f"),
         "context": _number(fidelity[1], ".3f"),
-        "rank": BoardCell(texts["rank"], rank.best + rank.worst / 1000 if rank else None),
+        "rank": BoardCell(texts["rank"], None, rank.best + rank.worst / 1000 if rank else None),
         "seconds": _number(entry.seconds, ".0f"),
         "results": BoardCell(entry.reported_by, None),
     }

@@ -180,7 +180,9 @@ def test_every_link_of_a_local_board_leads_to_a_page_and_changed_pages_are_made_
     assert {entry.method for entry in entries} == {"mine", "theirs"}
     assert "| theirs |" in text
     links = re.findall(r"\]\(([^)]*)\)", text)
-    assert [str(store.root / link) for link in links] == [str(paths["all metrics"])]
+    figures = [store.root / "pages" / "s" / name for name in ("gaps.svg", "trained-null.svg")]
+    assert [store.root / link for link in links] == [*figures, paths["all metrics"]]
+    assert all(figure.read_text(encoding="utf-8").startswith("<svg") for figure in figures)
     page, stamp = paths["all metrics"], paths["all metrics"].stat().st_mtime_ns
     boards.render_local(store)
     assert page.stat().st_mtime_ns == stamp, "a page that says what its rows say is left as it is"

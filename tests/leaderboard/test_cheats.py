@@ -1,4 +1,4 @@
-"""Four cheats, run as anybody's method beside the reference: both end without a claim, for a reason that is said."""
+"""Four cheats, run as anybody's method beside the reference: all end without a claim, for a reason that is said."""
 
 from __future__ import annotations
 

@@ -110,6 +110,27 @@ def test_lines_by_place_and_by_width_have_a_band_that_holds_their_means() -> Non
     assert (by_width.low < by_width.high).all()
 
 
+def test_rows_of_equal_width_make_no_figure_of_widths() -> None:
+    rows, _ = published("standard")
+    assert method.differ_in_width(rows)
+    assert not method.differ_in_width([rows[0], rows[0]])
+    others = [
+        row._replace(info=row.info.model_copy(update={"settings": row.info.settings | {"k": k}}))
+        for row, k in zip(rows, (8, 16), strict=True)
+    ]
+    assert not method.differ_in_width(others)
+
+
+def test_a_variant_without_a_value_at_one_place_is_shown_at_the_others() -> None:
+    row = published("standard")[0][0]
+    index = row.scores.index
+    gone = (index.get_level_values("variant") == "step0") & (index.get_level_values("place") == "layers.2")
+    shown = table(method.by_place(row._replace(scores=row.scores[~gone]), PLAIN), "place")
+    step0 = shown[shown.variant == "step0"]
+    assert sorted(step0.place) == ["layers.1", "layers.3"]
+    assert "low" not in step0 or step0.low.isna().all()
+
+
 def test_without_replicates_there_is_a_line_and_no_band() -> None:
     row = row_of("mini", "topk_sae")
     one = row._replace(scores=row.scores[row.scores.index.get_level_values("replicate") == 0])
@@ -167,12 +188,11 @@ def test_variants_differ_in_colour_and_shape_and_dash() -> None:
 
 
 def test_markup_in_a_name_stays_text() -> None:
-    rows, entries = published("mini")
+    _, entries = published("mini")
     renamed = [entry._replace(method="<script>x</script>") for entry in entries[:1]]
     drawn = style.svg(overview.forest(renamed))
     assert "<script" not in drawn
     assert "&lt;script&gt;" in drawn
-    assert rows
 
 
 def test_entries_without_replicates_have_no_figure() -> None:

@@ -15,12 +15,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmark.errors import BadInput
 from leaderboard import board, results
-from leaderboard.rows import ResultRow
+from leaderboard.rows import PLACE, ResultRow
 from leaderboard.site import build
 from leaderboard.site.columns import COLUMNS
 
@@ -81,7 +82,7 @@ def test_the_board_reads_without_javascript(site: Path) -> None:
         assert column.says in text.replace("&#39;", "'")
     assert "+0.0742" in text
     assert "<svg" not in text
-    method = (site / "mini" / "topk_sae.html").read_text(encoding="utf-8")
+    method = (site / "mini" / "methods" / "topk_sae.html").read_text(encoding="utf-8")
     assert "fidelity parity" in method
     assert "recovered_variance@1" in method
 
@@ -106,7 +107,7 @@ def test_markup_is_text_wherever_it_stands(tmp_path: Path) -> None:
     for page in root.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert HOSTILE not in text
-        assert Links(text).tags.count("script") == 1 + (page.name == "index.html" and page.parent != root)
+        assert Links(text).tags.count("script") == 1 + (page == root / "mini" / "index.html")
     assert "&lt;script&gt;" in (root / "mini" / "index.html").read_text(encoding="utf-8")
 
 
@@ -116,7 +117,40 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
         build.build(tmp_path, [])
     assert (tmp_path / "thesis.txt").read_text() == "mine"
     assert "No results yet" in build.build(tmp_path / "site", []).read_text(encoding="utf-8")
+    (tmp_path / "site" / "notes.txt").write_text("mine, too")
+    build.build(tmp_path / "site", chosen()[:1])
     build.build(tmp_path / "site", [])
+    kept = sorted(path.name for path in (tmp_path / "site").rglob("*") if path.is_file())
+    assert kept == [build.MARKER, "index.html", "notes.txt", "site.css", "site.js"]
+    (tmp_path / "link").symlink_to(tmp_path / "site")
+    with pytest.raises(BadInput, match="is a link"):
+        build.build(tmp_path / "link", [])
+
+
+def test_a_method_may_be_called_index(tmp_path: Path) -> None:
+    (row,) = (row for row in chosen() if row.info.method == "kmeans")
+    renamed = row._replace(info=row.info.model_copy(update={"method": "index"}))
+    root = build.build(tmp_path / "site", [renamed]).parent
+    assert 'id="board"' in (root / "mini" / "index.html").read_text(encoding="utf-8")
+    assert "<h1>index</h1>" in (root / "mini" / "methods" / "index.html").read_text(encoding="utf-8")
+
+
+def in_case_mode(row: ResultRow) -> ResultRow:
+    """Of its first replicate, nulls as draws."""
+    content = row.info.content | {"subject": row.info.content["subject"] | {"null_draws": 2}}
+    one = row.scores[row.scores.index.get_level_values("replicate") == 0].reset_index()
+    nulls = one[~one["variant"].isin(["trained", "noise-embeddings"])]
+    drawn = [nulls.assign(variant=nulls["variant"] + f":{draw}") for draw in range(2)]
+    scores = pd.concat([one[one["variant"].isin(["trained", "noise-embeddings", "step0"])], *drawn]).set_index(PLACE)
+    cells = row.cells.reindex(scores.index)
+    return row._replace(info=row.info.model_copy(update={"content": content}), scores=scores, cells=cells)
+
+
+def test_a_subject_with_one_training_seed_has_a_page(tmp_path: Path) -> None:
+    (row,) = (row for row in chosen() if row.info.method == "topk_sae")
+    root = build.build(tmp_path / "site", [in_case_mode(row)]).parent
+    (page,) = root.rglob("topk_sae*.html")
+    assert "recovered_variance@1" in page.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -200,13 +234,20 @@ def test_what_is_shown_is_saved(page: Page, site: Path, tmp_path: Path) -> None:
     assert float(saved[0]["gap"]) == pytest.approx(0.0978, abs=5e-5)
     told = json.loads((tmp_path / "saved.json").read_text(encoding="utf-8"))
     assert [str(line["gap"]) for line in told] == [line["gap"] for line in saved]
+    page.goto((site / "mini" / "index.html").as_uri() + "#q=topk_sae")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="JSON").click()
+    download.value.save_as(tmp_path / "one.json")
+    (one,) = json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))
+    place = [column.key for column in COLUMNS].index("rank") + 1
+    assert one["rank"] == page.locator(f"#board tbody tr > :nth-child({place})").inner_text()
 
 
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_and_contrast_in_both_themes(browser: Browser, site: Path, width: int, scheme: Any) -> None:
     made = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    for name in ("index.html", "mini/index.html", "mini/topk_sae.html"):
+    for name in ("index.html", "mini/index.html", "mini/methods/topk_sae.html"):
         made.goto((site / name).as_uri())
         assert made.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         for selector in ("body", "figcaption", "a", "tr.floor td"):

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -39,6 +40,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import sys
 import threading
 import time
@@ -90,6 +92,10 @@ def connect_locally():
 
 def send_locally():
     socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"activations", str(TARGET.with_name("box")))
+
+
+def send_through_a_pair():
+    socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b"activations", str(TARGET.with_name("box")))
 
 
 def call_home():
@@ -177,7 +183,8 @@ class Burglar:
 """
 DEEDS = (
     "environment", "memory", "read", "look around", "write", "overwrite itself", "connect", "datagram",
-    "connect locally", "send locally", "call home", "signal the harness", "see processes", "trace", "lead astray",
+    "connect locally", "send locally",
+    "send through a pair", "call home", "signal the harness", "see processes", "trace", "lead astray",
 )  # fmt: skip
 
 
@@ -357,3 +364,15 @@ def test_a_submission_is_run_in_jail(jail: Executor, tmp_path: Path, tiny: dict[
         suite, [MethodRun(method, methods.rows(method, suite))], Store(tmp_path / "runs"), "jail", Silent()
     )
     assert (outcome.computed, outcome.failed) == (2, [])
+
+
+def test_what_keeps_a_jail_from_being_tried_is_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: Executor
+) -> None:
+    """A temporary folder whose path is too long for a socket: the run goes on without a jail, and says so."""
+    far = tmp_path / ("x" * 110)
+    far.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(far))
+    assert isinstance(plain, ForkServers)
+    with pytest.raises(BadInput, match=r"no jail on this machine: .*too long"):
+        Jailed()

@@ -53,6 +53,9 @@ def run(path: Path, runs: Path, server: Scripted, more: str = "") -> Record:
         f"api_key={KEY}",
         f"token={KEY}",
         f"header={KEY}",
+        f"hf_token={KEY}",
+        f"Authorization={KEY}",
+        f"base_url=http://127.0.0.1:1/v1?api-key={KEY}",
         f"base_url=http://me:{KEY}@127.0.0.1:1/v1",
     ],
 )

@@ -174,10 +174,14 @@ def prepare(  # noqa: PLR0917
     )
 
 
-@functools.lru_cache(maxsize=4)
 def frame_of(keys: CellKeys, d_model: int) -> Frame | None:
     """What a blind method sees activations in, one for all variants and hookpoints of a replicate."""
-    return Frame.drawn(keys.of_replicate("frame"), d_model) if keys.blind else None
+    return _frame(keys._replace(method_seed=0, place=""), d_model) if keys.blind else None
+
+
+@functools.lru_cache(maxsize=4)
+def _frame(keys: CellKeys, d_model: int) -> Frame:
+    return Frame.drawn(keys.of_replicate("frame"), d_model)
 
 
 def known_families(blocks: Blocks, places: NDArray[np.int64]) -> list[Family]:

@@ -7,7 +7,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
-  const rows = [...body.rows].map((element, place) => ({ element, place, values: data.rows[place] }));
+  const rows = [...body.rows].map((element, place) => ({ element, place, values: data.rows[place], order: { ...data.rows[place], ...data.order[place] } }));
   const filters = ["kind", "verdict", "claim"];
   let sort = null;
   let down = false;
@@ -22,7 +22,7 @@
 
   const before = (one, other) => {
     if (sort === null) return one.place - other.place;
-    const [a, b] = [one.values[sort], other.values[sort]];
+    const [a, b] = [one.order[sort], other.order[sort]];
     const absent = (value) => value === "n/a";
     if (absent(a) || absent(b)) return absent(a) - absent(b) || one.place - other.place;
     const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en");
