@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,15 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from sparsify import SparseCoder, SparseCoderConfig, TrainConfig, Trainer
 from torch import Tensor, nn
 
 from benchmark.api import ActivationStream, Latents
+
+# With Triton installed, as PyTorch's CUDA build brings it, the library decodes by it even where there is no device.
+if not torch.cuda.is_available():
+    os.environ.setdefault("SPARSIFY_DISABLE_TRITON", "1")
+
+from sparsify import SparseCoder, SparseCoderConfig, TrainConfig, Trainer
 
 POINT = "point"
 
