@@ -143,7 +143,7 @@ def branch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     info = published / "mine" / "default" / "run.json"
     said = json.loads(info.read_text()) | {"method": "mine", "label": "default", "settings": {"k": 16}}
     said["hashes"]["code"] = methods.load(str(home)).code_hash
-    said["salt"] = "abc"
+    said |= {"salt": "abc", "blind": True}
     said["machines"] = [machine | {"isolation": "jail"} for machine in said["machines"]]
     info.write_text(json.dumps(said))
     committed(clone, "mine")
@@ -239,6 +239,7 @@ def no_name(clone: Path) -> None:
         (fewer_cells, "its cells are not those of the suite"),
         (edited(reported_by="verified"), "only maintainers"),
         (edited(settings={"k": 3}), "settings that neither"),
+        (edited(blind=False), "made otherwise than the method says, which is blind"),
         (edited(salt=""), "without a salt, so that their seeds and draws are known"),
         (edited(machines=[{"versions": {}, "hardware": {}, "isolation": "process"}]), "made with isolation process"),
         (forged_board, "is not what `make leaderboard` renders"),
