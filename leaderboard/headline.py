@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -85,6 +85,13 @@ class Entry(NamedTuple):
     def name(self) -> tuple[str, str]:
         """Method and settings."""
         return self.method, self.label
+
+    @property
+    def kind(self) -> Literal["floor", "elsewhere", "reference", "method"]:
+        """What it is among the others."""
+        return (
+            "floor" if self.floor else "elsewhere" if self.pretrained else "reference" if self.reference else "method"
+        )
 
     @property
     def claim(self) -> Claim | None:

@@ -49,11 +49,15 @@ def layers(row: ResultRow) -> list[Layers]:
         if all(null in apart[place] for place in places):
             d = pd.concat([apart[place][null] for place in places], axis=1).dropna().to_numpy(float)
             if len(d):
-                spread = len(d) >= FEWEST_FOR_INTERVAL and not any(map(constant, d.T))
                 effect = gap(_superior(latents.get("trained", {}), latents.get(null, {})))
-                around = band(d) if spread else None
-                made.append(Layers(*row.name, null, tuple(places), d.mean(axis=0), around, effect))
+                made.append(Layers(*row.name, null, tuple(places), d.mean(axis=0), banded(d), effect))
     return made
+
+
+def banded(d: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The band of values [replicate, place]; None for too few replicates, or without spread."""
+    spread = len(d) >= FEWEST_FOR_INTERVAL and not any(map(constant, d.T))
+    return band(d) if spread else None
 
 
 def _superior(

@@ -143,12 +143,6 @@ def differences(metric: str, table: pd.DataFrame) -> dict[str, pd.Series]:
     return {name: pd.Series(one[known[name]], table.index[known[name]]) for name, one in apart.items()}
 
 
-def nulls_of(table: pd.DataFrame) -> list[str]:
-    """The nulls of scores [replicate, variant] that are paired with trained, draws of case mode left off."""
-    plain = [str(name) for name in table if Variant.parse(str(name)).draw is None]
-    return nulls_among(plain) if "trained" in table else []
-
-
 def to_worst(metric: str, scores: pd.DataFrame) -> pd.Series:
     """Gap per replicate [replicate] to the null that trained beats least, from scores [replicate, variant]."""
     apart = differences(metric, scores)

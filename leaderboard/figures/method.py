@@ -11,11 +11,10 @@ import pandas as pd
 
 from benchmark.spec.variant import ordered
 from benchmark.stats.frequency import EDGES
-from benchmark.stats.multiplicity import band
-from benchmark.stats.null_gap import FEWEST_FOR_INTERVAL, constant
 from benchmark.tracks.contract import track_class
 from leaderboard import resolved, standings
 from leaderboard.figures import style
+from leaderboard.layers import banded
 from leaderboard.rows import ResultRow
 
 WIDTH, HEIGHT = 330, 220
@@ -33,7 +32,7 @@ def by_place(row: ResultRow, metric: str) -> style.Figure:
     for variant in ordered({str(name) for table in tables.values() for name in table}):
         known = {place: table[variant].dropna() for place, table in tables.items() if variant in table}
         values = pd.concat(known, axis=1).dropna()
-        bounds = _band(values.to_numpy(float)) if len(known) == len(places) else None
+        bounds = banded(values.to_numpy(float)) if len(known) == len(places) else None
         for number, (place, scores) in enumerate(known.items()):
             # Under a band the mean is of the replicates that the band is of.
             shown = values[place] if bounds else scores
@@ -54,7 +53,7 @@ def by_width(rows: Sequence[ResultRow], metric: str) -> style.Figure:
         table = standings.replicated(row, metrics=[metric])[metric].unstack("variant")
         for variant in ordered(map(str, table)):
             values = table[variant].dropna().to_numpy(float)
-            bounds = _band(values[:, None])
+            bounds = banded(values[:, None])
             low, high = (float(bound[0]) for bound in bounds) if bounds else (np.nan, np.nan)
             if len(values):
                 mean = float(values.mean())
@@ -146,10 +145,3 @@ def _lines(lines: Sequence[dict[str, object]], x: alt.X, title: str) -> style.Fi
     layers.append(base.mark_line().encode(x=x, y=y, color=colour, strokeDash=dash))
     layers.append(base.mark_point(filled=True, size=60, opacity=1).encode(x=x, y=y, color=colour, shape=shape))
     return alt.layer(*layers)
-
-
-def _band(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[Any, Any] | None:
-    """Of values [replicate, place]; None for too few replicates, or without spread."""
-    if len(values) < FEWEST_FOR_INTERVAL or any(map(constant, values.T)):
-        return None
-    return band(values)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from benchmark.spec.variant import nulls_among
 from leaderboard import standings
 from leaderboard.figures import style
 from leaderboard.headline import Entry
@@ -31,7 +32,8 @@ def forest(entries: Sequence[Entry]) -> style.Figure:
     # Room for the words behind the last point.
     largest = max([0.0, *(float(str(line["gap"])) for line in lines)])
     lowest = min([0.0, *(float(str(line["lower"])) for line in lines)])
-    x = alt.Scale(domain=[lowest, largest + 0.35 * (largest - lowest)], nice=False)
+    ends = [style.rounded(end) for end in (lowest, largest + 0.35 * (largest - lowest))]
+    x = alt.Scale(domain=ends, nice=False)
     bound = base.mark_rule(strokeWidth=2).encode(
         x=alt.X("lower:Q", scale=x, title="line: down to the one-sided 95 % bound of all nulls at once"),
         x2="gap:Q", y=y, color=colour,
@@ -49,7 +51,7 @@ def against_null(rows: Sequence[ResultRow], entries: Sequence[Entry], metrics: S
     """What each entry scores on trained against what it scores on the worst null, a panel for each metric, with the
     line on which both are the same. The numbers are the entries' places in the list beside them.
     """
-    kinds, shown = {entry.name: _kind(entry) for entry in entries}, names(entries)
+    kinds, shown = {entry.name: entry.kind for entry in entries}, names(entries)
     told = {entry.name: entry for entry in entries}
     numbers = {name: number for number, name in enumerate(sorted(kinds, key=" ".join), start=1)}
     panels = []
@@ -75,7 +77,7 @@ def _panel(lines: Sequence[dict[str, object]], metric: str) -> style.Figure:
     values = [float(str(line[side])) for line in lines for side in ("trained", "null")]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     margin = 0.06 * (high - low or 1.0)
-    domain = [low - margin, high + margin]
+    domain = [style.rounded(end) for end in (low - margin, high + margin)]
     scales = style.scales(style.KINDS)
     same = alt.Chart(style.data([{"at": end} for end in domain])).mark_line(color="#444444", strokeDash=[4, 3])
     scale = alt.Scale(domain=domain, nice=False, zero=False)
@@ -106,16 +108,12 @@ def _gap(entry: Entry) -> dict[str, object]:
     assert said is not None
     verdict = "floor" if entry.floor else str(said.verdict or "no verdict")
     return {
-        "kind": _kind(entry),
+        "kind": entry.kind,
         "gap": said.worst.mean,
         "lower": said.worst.lower,
         "null": said.worst.null,
         "verdict": f"void ({verdict})" if entry.void and not entry.floor else verdict,
     }
-
-
-def _kind(entry: Entry) -> str:
-    return "floor" if entry.floor else "reference" if entry.reference else "method"
 
 
 def _claimed(entry: Entry, metric: str) -> dict[str, object] | None:
@@ -132,11 +130,10 @@ def _point(row: ResultRow, metric: str) -> dict[str, object] | None:
     if metric not in row.scores:
         return None
     table: pd.DataFrame = standings.replicated(row, metrics=[metric])[metric].unstack("variant")
-    nulls = {name: table[["trained", name]].dropna() for name in standings.nulls_of(table)}
-    known = {name: both for name, both in nulls.items() if len(both)}
-    if not known:
+    apart = standings.differences(metric, table)
+    gaps = {null: apart[null] for null in nulls_among(apart) if len(apart[null])}
+    if not gaps:
         return None
-    turned = standings.sign(metric)
-    means = {name: both.to_numpy(float).mean(axis=0).tolist() for name, both in known.items()}
-    worst = min(means, key=lambda name: turned * (means[name][0] - means[name][1]))
-    return {"trained": means[worst][0], "null": means[worst][1], "worst": worst}
+    worst = min(gaps, key=lambda null: float(gaps[null].mean()))
+    both = table.loc[gaps[worst].index, ["trained", worst]].to_numpy(float).mean(axis=0).tolist()
+    return {"trained": both[0], "null": both[1], "worst": worst}

@@ -74,6 +74,11 @@ def named(metric: str) -> str:
     return f"{metric}{unit}{better}"
 
 
+def rounded(number: float) -> float:
+    """As a figure shows it, in its data and in the ends of its axes."""
+    return float(f"{number:.{DIGITS}g}")
+
+
 def svg(figure: Figure) -> str:
     """A figure drawn: the same text for the same figure, wherever the same version draws it."""
     dressed = figure.configure(
@@ -95,4 +100,4 @@ def _plain(value: object) -> object:
     if isinstance(value, bool | str | int) or value is None:
         return value
     number = float(value)  # type: ignore[arg-type]
-    return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None
+    return rounded(number) if math.isfinite(number) else None

@@ -25,7 +25,7 @@ def pictures(rows: Sequence[ResultRow], entries: Sequence[Entry]) -> list[Pictur
     if not known:
         return []
     track = track_class(known[0].track)
-    metrics = [name for name in (track.plain, track.headline) if any(name in row.scores for row in rows)]
+    metrics = [name for name in dict.fromkeys((track.plain, track.headline)) if any(name in row.scores for row in rows)]
     gaps = f"The gap of {track.headline} to the worst null for each method and floor, with its lower bound and verdict."
     sides = f"Each method's score on trained against its score on the worst null, in {' and in '.join(metrics)}."
     return [

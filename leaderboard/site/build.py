@@ -14,6 +14,7 @@ from benchmark.spec import method as methods
 from benchmark.store import write_text
 from benchmark.tracks.contract import track_class
 from leaderboard import board, contents, headline, markdown, standings
+from leaderboard.contenders import KnownFloors
 from leaderboard.contents import Heading
 from leaderboard.figures import method as method_figures
 from leaderboard.figures import style, suites
@@ -21,7 +22,7 @@ from leaderboard.figures.overview import names
 from leaderboard.headline import Entry
 from leaderboard.results import slug
 from leaderboard.rows import ResultRow
-from leaderboard.site.columns import COLUMNS, cells
+from leaderboard.site.columns import COLUMNS, BoardCell, cells
 
 MARKER = ".nullgap-site"
 HERE = Path(__file__).parent
@@ -32,7 +33,6 @@ METHODS, FIRST = "methods", "mini"
 class SuitePage(NamedTuple):
     """One suite, as its page and the landing page show it."""
 
-    key: str
     title: str
     sentence: str | None
     folder: str
@@ -40,6 +40,7 @@ class SuitePage(NamedTuple):
     track: str
     headline: str
     entries: Sequence[Entry]
+    told: Sequence[dict[str, BoardCell]]
     rows: Sequence[ResultRow]
     pictures: Sequence[suites.Picture]
 
@@ -52,24 +53,20 @@ def build(root: Path, rows: Sequence[ResultRow]) -> Path:
     """
     _clear(root)
     others = {path for path in root.rglob("*") if path.is_file()}
-    entries = headline.entries(rows, board.known_floors())
+    floors = board.known_floors()
+    entries = headline.entries(rows, floors)
     headings = contents.headings(rows, board.shipped)
-    pages = [page for key, heading in headings.items() if (page := _suite(key, heading, rows, entries))]
+    made = (_suite(key, heading, rows, entries, floors) for key, heading in headings.items())
+    pages = [page for page in made if page]
     for asset in sorted((HERE / "assets").iterdir()):
         write_text(root / "assets" / asset.name, asset.read_text(encoding="utf-8"))
     templates = _templates()
     first = next((page for page in pages if page.title == FIRST), pages[0] if pages else None)
-    most = max(
-        (one.replicates for entry in (first.entries if first else ()) for one in entry.scores.values()), default=0
-    )
-    claims = sum(entry.claimed for entry in (first.entries if first else ()))
-    shown: dict[str, Any] = {
-        "pages": pages,
-        "first": first,
-        "base": ".",
-        "replicates": most,
-        "claims": claims or "none",
-    }
+    shown: dict[str, Any] = {"pages": pages, "first": first, "base": "."}
+    if first:
+        scores = [one for entry in first.entries for one in entry.scores.values()]
+        shown["replicates"] = max((one.replicates for one in scores), default=0)
+        shown["claims"] = sum(entry.claimed for entry in first.entries) or "none"
     write_text(root / "index.html", templates.get_template("index.html").render(**shown))
     for page in pages:
         for picture in page.pictures:
@@ -110,29 +107,32 @@ def _templates() -> Environment:
     return made
 
 
-def _suite(key: str, heading: Heading, rows: Sequence[ResultRow], entries: Sequence[Entry]) -> SuitePage | None:
+def _suite(
+    key: str, heading: Heading, rows: Sequence[ResultRow], entries: Sequence[Entry], floors: KnownFloors
+) -> SuitePage | None:
     own, listed = [row for row in rows if row.suite == key], [entry for entry in entries if entry.suite == key]
     if not listed:
         return None
-    title = heading.folder
+    named = names(listed)
+    told = [cells(entry, named[entry.name], floors.known.get(entry.method) == "decoder") for entry in listed]
     return SuitePage(
-        key, title, heading.sentence, slug(heading.folder), own[0].info.subject, own[0].info.track, listed[0].headline,
-        listed, own, suites.pictures(own, listed),
+        heading.folder, heading.sentence, slug(heading.folder), own[0].info.subject, own[0].info.track,
+        listed[0].headline, listed, told, own, suites.pictures(own, listed),
     )  # fmt: skip
 
 
 def _write_suite(root: Path, page: SuitePage, templates: Environment) -> None:
-    named = names(page.entries)
-    told = [cells(entry, named[entry.name], _of_decoder(entry)) for entry in page.entries]
     lines = [
         {"cells": own, "page": f"{METHODS}/{slug(entry.method)}.html", "floor": entry.floor}
-        for entry, own in zip(page.entries, told, strict=True)
+        for entry, own in zip(page.entries, page.told, strict=True)
     ]
     data = {
         "suite": page.title,
         "columns": [column.key for column in COLUMNS],
-        "rows": [{key: cell.text if cell.number is None else cell.number for key, cell in own.items()} for own in told],
-        "order": [{key: cell.order for key, cell in own.items() if cell.order is not None} for own in told],
+        "rows": [
+            {key: cell.text if cell.number is None else cell.number for key, cell in own.items()} for own in page.told
+        ],
+        "order": [{key: cell.order for key, cell in own.items() if cell.order is not None} for own in page.told],
     }
     known = family.metric(page.headline)
     shown: dict[str, Any] = {
@@ -154,7 +154,7 @@ def _write_suite(root: Path, page: SuitePage, templates: Environment) -> None:
         shown = {
             "page": page, "method": method, "entries": own, "rows": rows, "figures": drawn, "base": "../..",
             "readme": _readme(method), "metrics": _metrics(rows),
-            "told": [cells(entry, entry.label, _of_decoder(entry)) for entry in own],
+            "told": [told for entry, told in zip(page.entries, page.told, strict=True) if entry.method == method],
         }  # fmt: skip
         write_text(
             root / page.folder / METHODS / f"{slug(method)}.html", templates.get_template("method.html").render(**shown)
@@ -166,7 +166,7 @@ def _figures(rows: Sequence[ResultRow]) -> Iterator[tuple[str, str, style.Figure
     rows = [row for row in rows if row.info.content["subject"].get("null_draws") is None]
     for number, row in enumerate(rows):
         track, label = track_class(row.info.track), row.info.label
-        for metric in (track.plain, track.headline):
+        for metric in dict.fromkeys((track.plain, track.headline)):
             if metric in row.scores:
                 said = f"{metric} at each hookpoint, a line for each variant ({label})"
                 yield f"{number}.{slug(metric)}.places", said, method_figures.by_place(row, metric)
@@ -200,10 +200,6 @@ def _metrics(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
             })  # fmt: skip
         made.append({"label": row.info.label, "variants": variants, "lines": lines})
     return made
-
-
-def _of_decoder(entry: Entry) -> bool:
-    return board.known_floors().known.get(entry.method) == "decoder"
 
 
 def _readme(method: str) -> str:

@@ -69,8 +69,7 @@ COLUMNS = (
 def cells(entry: Entry, name: str, of_decoder: bool) -> dict[str, BoardCell]:
     """Of one entry, by the column's key; a floor `of_decoder` has the reference's codes."""
     said, lead = entry.claim, entry.standing.lead
-    floor = "floor of decoders" if of_decoder else "floor"
-    kind = floor if entry.floor else "elsewhere" if entry.pretrained else "reference" if entry.reference else "method"
+    kind = "floor of decoders" if entry.floor and of_decoder else entry.kind
     texts = screen.verdict_of(entry)
     trained, rank = entry.scores.get("trained"), entry.rank
     fidelity = [*entry.fidelity.values(), None, None]
