@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -98,8 +99,12 @@ def one_latent(cell: FoundCell, latent: Latent) -> None:
     for name in latents.scorers(line.to_frame().T):
         if pd.notna(line[name]):
             console.print(f"{name}: {line[name]:.3f}", highlight=False)
+    for said_of, name, unit in latents.MATCHES:
+        if pd.notna(line.get(name)):
+            text = f"{said_of} that it tells best: {line[name]}, {unit} {line[f'{name}_{unit.lower()}']:.3f}"
+            console.print(plain(text), highlight=False, markup=False)
     for _, context in latent.contexts.iterrows():
-        console.print(f"  {context['activation']:7.3f}  ", _highlighted(context["text"]), sep="", soft_wrap=True)
+        console.print(f"  {context['activation']:7.3f}  ", _highlighted(context), sep="", soft_wrap=True)
     _note(cell)
 
 
@@ -123,12 +128,16 @@ def said(text: str) -> str:
     return escape(plain(text))
 
 
-def _highlighted(text: str) -> Text:
+def _highlighted(context: pd.Series) -> Text:
     shown = Text()
-    for number, part in enumerate(latents.MARKED.split(plain(text.replace("\n", "⏎")))):
-        marked = number % 2 == 1
-        shown.append(f"<<{part}>>" if marked and not console.is_terminal else part, "bold reverse" if marked else "")
+    for active, run in itertools.groupby(zip(context["activations"], context["tokens"], strict=True), _fires):
+        words = plain("".join(token for _, token in run).replace("\n", "⏎"))
+        shown.append(f"<<{words}>>" if active and not console.is_terminal else words, "bold reverse" if active else "")
     return shown
+
+
+def _fires(token: tuple[float, str]) -> bool:
+    return token[0] > 0
 
 
 def summary(rows: Sequence[ResultRow], entries: Sequence[Entry], *, everything: bool) -> None:

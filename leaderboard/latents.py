@@ -18,14 +18,15 @@ from leaderboard import publication, results
 from leaderboard.rows import PLACE, CellPlace, ResultRow, as_place
 
 SCORE_ID = re.compile("[0-9a-f]{16}")
-MARKED = re.compile(r"<<(.*?)>>", re.DOTALL)
+CONTEXT = ["row", "rank", "block", "start", "activation", "tokens", "activations"]
+MATCHES = (("token class", "token_class", "AUROC"), ("other concept", "concept", "lift"))
+"""What a latent tells best, where a subject has labels: in words, and the columns' names and units."""
 SCORERS = ("detection@1", "fuzzing@1", "fuzzing-token-matched@1")
 
 
 class FoundCell(NamedTuple):
-    """A cell by name: its record, the other records of its row, its drawn latents, and their strongest contexts with
-    the active tokens between << and >>. Of a published cell the words and contexts stand elsewhere: `note` says
-    where, as long as they are not at hand.
+    """A cell by name: its record, the other records of its row, its drawn latents, and their strongest contexts. Of a
+    published cell the words and contexts stand elsewhere: `note` says where, as long as they are not at hand.
     """
 
     record: Record
@@ -39,6 +40,15 @@ class Latent(NamedTuple):
     """One latent: its line of the table, and its strongest contexts."""
 
     line: pd.Series
+    contexts: pd.DataFrame
+
+
+class RowLatents(NamedTuple):
+    """Latents, each a line with the four columns of its place, and contexts with the same; of a cell's contexts `row`
+    counts its latents.
+    """
+
+    latents: pd.DataFrame
     contexts: pd.DataFrame
 
 
@@ -83,6 +93,35 @@ def published(root: Path, method: str, suite: str | None, details: Path) -> dict
         for row in rows
         for place, score_id in row.cells["score_id"].items()
     }
+
+
+def beside(row: ResultRow, runs: Path) -> RowLatents:
+    """The drawn latents of a row's first replicate and method seed, with the words and contexts that are at hand below
+    `runs`: beside the records, or among the details of published rows.
+    """
+    first = row.cells.index[row.cells.index.get_level_values("replicate") == _first(row, "replicate")]
+    first = first[first.get_level_values("method_seed") == _first(row, "method_seed")]
+    every = row.samples()
+    own = every[pd.MultiIndex.from_frame(every[PLACE]).isin(first)].reset_index(drop=True)
+    parts = []
+    for place in first:
+        path = (
+            runs / "records" / row.info.suite / row.info.method / f"{row.cells.loc[place, 'score_id']}.contexts.parquet"
+        )
+        if path.is_file():
+            parts.append(_contexts(pd.read_parquet(path)).assign(**dict(zip(PLACE, place, strict=True))))
+    elsewhere = None if parts else publication.details_of(row, runs / "details")
+    if elsewhere is not None:
+        told = pd.read_parquet(elsewhere)
+        told = told[pd.MultiIndex.from_frame(told[PLACE]).isin(first)]
+        words = told.loc[told["table"] == "explanations"].reindex(columns=[*PLACE, "latent", "explanation"])
+        own = words.merge(own, on=[*PLACE, "latent"], how="left", validate="1:1")
+        parts.append(_contexts(told[told["table"] == "contexts"]).join(told[PLACE]))
+    return RowLatents(own, pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*PLACE, *CONTEXT]))
+
+
+def _first(row: ResultRow, level: str) -> int:
+    return int(row.cells.index.unique(level).min())
 
 
 def table(cell: FoundCell) -> pd.DataFrame:
@@ -164,7 +203,15 @@ def _own(path: Path) -> FoundCell:
             raise BadInput(f"{path.with_suffix('.parquet').name} is missing beside {path}: run the cell again")
         return pd.read_parquet(path.with_suffix(".parquet"))
 
-    return FoundCell(record, others, latents, lambda: pd.read_parquet(path.with_suffix(".contexts.parquet")), "")
+    def contexts() -> pd.DataFrame:
+        return _contexts(pd.read_parquet(path.with_suffix(".contexts.parquet")))
+
+    return FoundCell(record, others, latents, contexts, "")
+
+
+def _contexts(table: pd.DataFrame) -> pd.DataFrame:
+    """Of a table of them; those of earlier versions had no tokens apart, and are left out."""
+    return table.reindex(columns=CONTEXT).dropna(subset=["tokens"])
 
 
 def _published(row: ResultRow, place: CellPlace, details: Path) -> FoundCell:
@@ -184,7 +231,7 @@ def _published(row: ResultRow, place: CellPlace, details: Path) -> FoundCell:
         return told[["latent", "explanation"]].merge(own, on="latent", how="left", validate="1:1")
 
     def contexts() -> pd.DataFrame:
-        return part("contexts").reindex(columns=["row", "rank", "block", "start", "activation", "text"])
+        return _contexts(part("contexts"))
 
     note = ""
     if elsewhere is None:

@@ -6,6 +6,7 @@ is one way from numbers to tables.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -220,7 +221,7 @@ def _row(members: list[Record], joins: Mapping[str, list[Join]], tables: Tables)
         ),
         reported_by=first.reported_by,
     )
-    return ResultRow(info, frame(lines), frame(cells), lambda: samples_of(members, tables))
+    return ResultRow(info, frame(lines), frame(cells), functools.cache(lambda: samples_of(members, tables)))
 
 
 def frame(lines: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -95,7 +95,9 @@ def site(runs: Runs = Path("runs")) -> None:
         store = Store(runs)
         store.check()
         every = board.local(store, *sorted(path.name for path in board.RESULTS.iterdir()))[1]
-        console.print(terminal.said(str(build.build(store.root / "site", every))), highlight=False, soft_wrap=True)
+        console.print(
+            terminal.said(str(build.build(store.root / "site", every, store.root))), highlight=False, soft_wrap=True
+        )
 
 
 @app.command()

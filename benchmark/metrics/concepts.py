@@ -36,12 +36,23 @@ class LabelledHalf(NamedTuple):
 
 class Recovered(NamedTuple):
     """AUROC [label] on documents that nothing was picked on, NaN where a half has under `FEWEST` of either class with
-    a partner; and the latent [label] that the first half picked (-1 where undefined).
+    a partner; the latent [label] that the first half picked (-1 where undefined); and what either half says of every
+    latent, NaN where the label is undefined [half, label, latent].
     """
 
     single: NDArray[np.float64]
     probes: dict[str, NDArray[np.float64]]
     latents: NDArray[np.int64]
+    every: NDArray[np.float64]
+
+
+class Matches(NamedTuple):
+    """Of each latent the label that it tells best by the first half, -1 where there is none, and the AUROC of both on
+    the second, both [latent].
+    """
+
+    labels: NDArray[np.int64]
+    aurocs: NDArray[np.float64]
 
 
 def halves(
@@ -65,7 +76,17 @@ def recover(first: LabelledHalf, second: LabelledHalf, *, probes: bool = True) -
     if probes and defined.any():
         told = _probe(first, second, both[0], both[1], defined)
         grades = {size: np.where(defined, values, np.nan) for size, values in told.items()}
-    return Recovered(single, grades, np.where(defined, best[0], -1))
+    every = np.stack([np.where(defined[:, None], side.values, np.nan) for side in both])
+    return Recovered(single, grades, np.where(defined, best[0], -1), every)
+
+
+def matches(every: NDArray[np.float64]) -> Matches:
+    """Best labels of all latents, from AUROCs [half, label, latent]: picked on one half, so that picking is free."""
+    known = np.flatnonzero(~np.isnan(every).any(axis=(0, 2)))
+    if not len(known):
+        return Matches(np.full(every.shape[2], -1), np.full(every.shape[2], np.nan))
+    labels = known[np.argmax(every[0, known], axis=0)]
+    return Matches(labels, every[1, labels, np.arange(every.shape[2])])
 
 
 def _best(found: Aurocs) -> NDArray[np.int64]:

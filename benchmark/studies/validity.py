@@ -155,7 +155,7 @@ def tables(scores: pd.DataFrame) -> str:
 
 
 def _scores(codes: sparse.csr_array, known: concepts.Known) -> dict[str, float | None]:
-    values, _ = concepts.recovery(codes, known, probes=False)
+    values = concepts.recovery(codes, np.zeros(0, np.int64), known, probes=False).values
     return {part: values[f"concept_recovery.{part}@1"].value for part in SHOWN}
 
 

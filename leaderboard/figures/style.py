@@ -88,7 +88,7 @@ def svg(figure: Figure) -> str:
         title=alt.TitleConfig(fontSize=12, anchor="start", fontWeight="normal"),
         view=alt.ViewConfig(stroke="#c0c0c0"),
     )  # fmt: skip
-    drawn: str = vl_convert.vegalite_to_svg(dressed.to_dict(), vl_version=VEGA_LITE)
+    drawn: str = vl_convert.vegalite_to_svg(dressed.to_dict(validate=False), vl_version=VEGA_LITE)
     return drawn + "\n"
 
 

@@ -14,6 +14,7 @@ from benchmark.spec import method as methods
 from benchmark.store import write_text
 from benchmark.tracks.contract import track_class
 from leaderboard import board, contents, headline, markdown, standings
+from leaderboard import latents as known_latents
 from leaderboard.contenders import KnownFloors
 from leaderboard.contents import Heading
 from leaderboard.figures import method as method_figures
@@ -22,7 +23,8 @@ from leaderboard.figures.overview import names
 from leaderboard.headline import Entry
 from leaderboard.results import slug
 from leaderboard.rows import ResultRow
-from leaderboard.site.columns import COLUMNS, BoardCell, cells
+from leaderboard.site import latents
+from leaderboard.site.columns import COLUMNS, BoardCell, cells, data
 
 MARKER = ".nullgap-site"
 HERE = Path(__file__).parent
@@ -45,8 +47,9 @@ class SuitePage(NamedTuple):
     pictures: Sequence[suites.Picture]
 
 
-def build(root: Path, rows: Sequence[ResultRow]) -> Path:
+def build(root: Path, rows: Sequence[ResultRow], runs: Path) -> Path:
     """Write the site of these rows into a folder that is empty, not there, or an earlier site; returns its first page.
+    Words and contexts of latents are those at hand below `runs`.
 
     Raises:
         BadInput: the folder holds something else.
@@ -71,7 +74,7 @@ def build(root: Path, rows: Sequence[ResultRow]) -> Path:
     for page in pages:
         for picture in page.pictures:
             write_text(root / page.folder / picture.file, picture.svg)
-        _write_suite(root, page, templates)
+        _write_suite(root, page, templates, runs)
     _list(root, others)
     return root / "index.html"
 
@@ -121,24 +124,17 @@ def _suite(
     )  # fmt: skip
 
 
-def _write_suite(root: Path, page: SuitePage, templates: Environment) -> None:
+def _write_suite(root: Path, page: SuitePage, templates: Environment, runs: Path) -> None:
     lines = [
         {"cells": own, "page": f"{METHODS}/{slug(entry.method)}.html", "floor": entry.floor}
         for entry, own in zip(page.entries, page.told, strict=True)
     ]
-    data = {
-        "suite": page.title,
-        "columns": [column.key for column in COLUMNS],
-        "rows": [
-            {key: cell.text if cell.number is None else cell.number for key, cell in own.items()} for own in page.told
-        ],
-        "order": [{key: cell.order for key, cell in own.items() if cell.order is not None} for own in page.told],
-    }
+    searched = [own["method"].text for own in page.told]
     known = family.metric(page.headline)
     shown: dict[str, Any] = {
         "page": page,
         "lines": lines,
-        "data": data,
+        "data": data(page.title, COLUMNS, page.told, searched),
         "base": "..",
         "says": known.says if known else "",
     }
@@ -155,10 +151,33 @@ def _write_suite(root: Path, page: SuitePage, templates: Environment) -> None:
             "page": page, "method": method, "entries": own, "rows": rows, "figures": drawn, "base": "../..",
             "readme": _readme(method), "metrics": _metrics(rows),
             "told": [told for entry, told in zip(page.entries, page.told, strict=True) if entry.method == method],
+            "latents": list(_write_latents(root, page, rows, templates, runs)),
         }  # fmt: skip
         write_text(
             root / page.folder / METHODS / f"{slug(method)}.html", templates.get_template("method.html").render(**shown)
         )
+
+
+def _write_latents(
+    root: Path, page: SuitePage, rows: Sequence[ResultRow], templates: Environment, runs: Path
+) -> Iterator[dict[str, str]]:
+    """Pages of the latents of a method's rows, each with its data in a script; returns what leads to them."""
+    for number, row in enumerate(rows):
+        made = list(latents.pages(row, known_latents.beside(row, runs)))
+        links = [
+            {"place": one.place, "file": f"{slug(row.info.method)}.{number}.{slug(one.place)}.latents"} for one in made
+        ]
+        for one, link in zip(made, links, strict=True):
+            folder = root / page.folder / METHODS
+            name = f"{page.title} {row.info.method} {row.info.label} {one.place}"
+            shown = {
+                "page": page, "row": row, "one": one, "links": links, "link": link, "base": "../..",
+                "data": data(name, one.columns, one.lines, one.searched), "method": f"{slug(row.info.method)}.html",
+                "headline": page.headline, "details": row.info.details.get("sha256"),
+            }  # fmt: skip
+            write_text(folder / f"{link['file']}.js", one.script)
+            write_text(folder / f"{link['file']}.html", templates.get_template("latents.html").render(**shown))
+            yield link | {"label": row.info.label}
 
 
 def _figures(rows: Sequence[ResultRow]) -> Iterator[tuple[str, str, style.Figure]]:

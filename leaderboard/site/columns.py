@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from leaderboard import screen
 from leaderboard.headline import Entry
@@ -90,6 +91,21 @@ def cells(entry: Entry, name: str, of_decoder: bool) -> dict[str, BoardCell]:
         "rank": BoardCell(texts["rank"], None, rank.best + rank.worst / 1000 if rank else None),
         "seconds": _number(entry.seconds, ".0f"),
         "results": BoardCell(entry.reported_by, None),
+    }
+
+
+def data(
+    name: str, columns: Sequence[Column], lines: Sequence[Mapping[str, BoardCell]], searched: Sequence[str]
+) -> dict[str, Any]:
+    """A table as the script of its page sorts, searches and saves it, under a name."""
+    return {
+        "name": name,
+        "columns": [column.key for column in columns],
+        "rows": [
+            {key: cell.text if cell.number is None else cell.number for key, cell in own.items()} for own in lines
+        ],
+        "order": [{key: cell.order for key, cell in own.items() if cell.order is not None} for own in lines],
+        "searched": searched,
     }
 
 

@@ -180,9 +180,8 @@ def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
     store = Store(tmp_path / "runs")
     store.check()
     complete = whole(records())
-    contexts = pd.DataFrame(
-        {"row": [0, 0], "rank": [0, 1], "block": 1, "start": 2, "activation": [2.0, 1.0], "text": ["<<a>> b", "c"]}
-    )
+    lines: dict[str, object] = {"row": [0, 0], "rank": [0, 1], "block": 1, "start": 2, "activation": [2.0, 1.0]}
+    contexts = pd.DataFrame(lines | {"tokens": [["a", " b"], ["<<c", ">>"]], "activations": [[2.0, 0.0], [0.0, 1.0]]})
     for one in complete:
         table = tables(one).assign(explanation="word")
         table[HEADLINE] = np.float32(one.metrics[HEADLINE].value or 0)
@@ -198,7 +197,9 @@ def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
     assert cell.note == ""
     shown = latents.one(cell, 3)
     assert shown.line["explanation"] == "word"
-    assert list(latents.one(cell, 0).contexts["text"]) == ["<<a>> b", "c"]
+    found = latents.one(cell, 0).contexts
+    assert [list(tokens) for tokens in found["tokens"]] == [["a", " b"], ["<<c", ">>"]]
+    assert [list(activations) for activations in found["activations"]] == [[2.0, 0.0], [0.0, 1.0]]
 
 
 def test_the_published_sizes_are_what_a_pull_request_can_carry() -> None:

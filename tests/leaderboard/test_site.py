@@ -26,14 +26,19 @@ from leaderboard.site import build
 from leaderboard.site.columns import COLUMNS
 
 METHODS = ("topk_sae", "saelens_jumprelu", "kmeans", "random_directions")
+NOWHERE = Path("nowhere")
 HOSTILE = "<script>alert(1)</script>"
+SPOKEN = "topk_sae"
+"""Of this method the words and contexts are at hand."""
+LATENTS = f"{SPOKEN}.0.layers.2.latents.html"
+TOKENS = (" river", HOSTILE, "\n", "__proto__", "</script>")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 MAKE = (
     "import sys; from pathlib import Path; from leaderboard import board, results; from leaderboard.site import build;"
-    "rows = [row for row in results.rows(board.RESULTS, ('mini',)) if row.info.method in sys.argv[2:]];"
-    "build.build(Path(sys.argv[1]), rows)"
+    "rows = [row for row in results.rows(board.RESULTS, ('mini',)) if row.info.method in sys.argv[3:]];"
+    "build.build(Path(sys.argv[1]), rows, Path(sys.argv[2]))"
 )
 
 
@@ -42,8 +47,26 @@ def chosen() -> list[ResultRow]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build.build(tmp_path_factory.mktemp("site") / "site", chosen()).parent
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Details of one method: what its latents are said to be, and a context of each, the last token the strongest."""
+    (row,) = (row for row in chosen() if row.info.method == SPOKEN)
+    root = tmp_path_factory.mktemp("runs")
+    (root / "details").mkdir()
+    spoken = row.samples()
+    spoken = spoken[spoken["replicate"] == 0]
+    words = spoken[[*PLACE, "latent"]].assign(explanation=[f"the word {latent} <<b>>" for latent in spoken["latent"]])
+    contexts = spoken[PLACE].assign(rank=0, block=0, start=0, activation=2.0)
+    contexts["row"] = spoken.groupby(PLACE).cumcount().astype(float)
+    contexts["tokens"] = [list(TOKENS)] * len(contexts)
+    contexts["activations"] = [[0.0, 1.0, 0.0, 0.25, 2.0]] * len(contexts)
+    both = pd.concat([words.assign(table="explanations"), contexts.assign(table="contexts")], ignore_index=True)
+    both.to_parquet(root / "details" / f"{row.info.details['sha256']}.parquet")
+    return root
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, runs: Path) -> Path:
+    return build.build(tmp_path_factory.mktemp("site") / "site", chosen(), runs).parent
 
 
 class Links(HTMLParser):
@@ -66,7 +89,7 @@ class Links(HTMLParser):
 
 def test_every_link_leads_to_a_file_and_every_figure_has_words(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
-    assert len(pages) == 2 + len(METHODS)
+    assert len(pages) == 2 + 2 * len(METHODS)
     for page in pages:
         links = Links(page.read_text(encoding="utf-8"))
         assert links.silent == []
@@ -87,9 +110,20 @@ def test_the_board_reads_without_javascript(site: Path) -> None:
     assert "recovered_variance@1" in method
 
 
-def test_the_same_rows_give_the_same_bytes(site: Path, tmp_path: Path) -> None:
+def test_latents_read_without_javascript_and_say_where_their_words_are(site: Path) -> None:
+    spoken = (site / "mini" / "methods" / LATENTS).read_text(encoding="utf-8")
+    assert "the word 4 &lt;&lt;b&gt;&gt;" in spoken
+    assert "put it into" not in spoken.lower()
+    silent = (site / "mini" / "methods" / LATENTS.replace(SPOKEN, "kmeans")).read_text(encoding="utf-8")
+    assert "Put it into details/" in silent
+    (row,) = (row for row in chosen() if row.info.method == "kmeans")
+    assert row.info.details["sha256"] in silent
+
+
+def test_the_same_rows_give_the_same_bytes(site: Path, runs: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "11"}
-    subprocess.run([sys.executable, "-c", MAKE, str(tmp_path / "again"), *METHODS], env=environment, check=True)
+    command = [sys.executable, "-c", MAKE, str(tmp_path / "again"), str(runs), *METHODS]
+    subprocess.run(command, env=environment, check=True)
     names = [str(path.relative_to(site)) for path in sorted(site.rglob("*")) if path.is_file()]
     again = [
         str(path.relative_to(tmp_path / "again")) for path in sorted((tmp_path / "again").rglob("*")) if path.is_file()
@@ -103,34 +137,35 @@ def test_markup_is_text_wherever_it_stands(tmp_path: Path) -> None:
     (row,) = (row for row in chosen() if row.info.method == "kmeans")
     settings = row.info.settings | {"note": HOSTILE}
     info = row.info.model_copy(update={"method": HOSTILE, "label": HOSTILE, "settings": settings})
-    root = build.build(tmp_path / "site", [row._replace(info=info), *chosen()]).parent
+    root = build.build(tmp_path / "site", [row._replace(info=info), *chosen()], NOWHERE).parent
     for page in root.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert HOSTILE not in text
-        assert Links(text).tags.count("script") == 1 + (page == root / "mini" / "index.html")
+        own = {"index.html": 1}.get(page.name, 3 if ".latents" in page.name else 0) if page.parent != root else 0
+        assert Links(text).tags.count("script") == 1 + own
     assert "&lt;script&gt;" in (root / "mini" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(BadInput, match="holds other things than a site"):
-        build.build(tmp_path, [])
+        build.build(tmp_path, [], NOWHERE)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
-    assert "No results yet" in build.build(tmp_path / "site", []).read_text(encoding="utf-8")
+    assert "No results yet" in build.build(tmp_path / "site", [], NOWHERE).read_text(encoding="utf-8")
     (tmp_path / "site" / "notes.txt").write_text("mine, too")
-    build.build(tmp_path / "site", chosen()[:1])
-    build.build(tmp_path / "site", [])
+    build.build(tmp_path / "site", chosen()[:1], NOWHERE)
+    build.build(tmp_path / "site", [], NOWHERE)
     kept = sorted(path.name for path in (tmp_path / "site").rglob("*") if path.is_file())
-    assert kept == [build.MARKER, "index.html", "notes.txt", "site.css", "site.js"]
+    assert kept == [build.MARKER, "index.html", "latents.js", "notes.txt", "site.css", "site.js"]
     (tmp_path / "link").symlink_to(tmp_path / "site")
     with pytest.raises(BadInput, match="is a link"):
-        build.build(tmp_path / "link", [])
+        build.build(tmp_path / "link", [], NOWHERE)
 
 
 def test_a_method_may_be_called_index(tmp_path: Path) -> None:
     (row,) = (row for row in chosen() if row.info.method == "kmeans")
     renamed = row._replace(info=row.info.model_copy(update={"method": "index"}))
-    root = build.build(tmp_path / "site", [renamed]).parent
+    root = build.build(tmp_path / "site", [renamed], NOWHERE).parent
     assert 'id="board"' in (root / "mini" / "index.html").read_text(encoding="utf-8")
     assert "<h1>index</h1>" in (root / "mini" / "methods" / "index.html").read_text(encoding="utf-8")
 
@@ -148,8 +183,8 @@ def in_case_mode(row: ResultRow) -> ResultRow:
 
 def test_a_subject_with_one_training_seed_has_a_page(tmp_path: Path) -> None:
     (row,) = (row for row in chosen() if row.info.method == "topk_sae")
-    root = build.build(tmp_path / "site", [in_case_mode(row)]).parent
-    (page,) = root.rglob("topk_sae*.html")
+    root = build.build(tmp_path / "site", [in_case_mode(row)], NOWHERE).parent
+    (page,) = (path for path in root.rglob("topk_sae*.html") if ".latents" not in path.name)
     assert "recovered_variance@1" in page.read_text(encoding="utf-8")
 
 
@@ -243,14 +278,48 @@ def test_what_is_shown_is_saved(page: Page, site: Path, tmp_path: Path) -> None:
     assert one["rank"] == page.locator(f"#board tbody tr > :nth-child({place})").inner_text()
 
 
+def test_a_latent_is_found_and_compared_with_the_nulls(page: Page, site: Path) -> None:
+    page.get_by_role("link", name="mini").click()
+    page.get_by_role("link", name=SPOKEN).click()
+    page.get_by_role("link", name="at layers.2").click()
+    every = len(methods_shown(page))
+    assert not page.locator("#compare").is_visible()
+    page.get_by_role("button", name="trained", exact=True).click()
+    page.get_by_label("find").fill("THE WORD 4 ")
+    assert methods_shown(page) == ["4"]
+    page.get_by_role("link", name="4", exact=True).press("Enter")
+    cards = page.locator("#compare article")
+    assert cards.locator("h3").all_inner_texts() == [
+        "trained", "step0", "rerandomized", "rerandomized-keep-embeddings", "noise-embeddings",
+    ]  # fmt: skip
+    drawn = cards.filter(has_text="the word 4 <<b>>")
+    assert drawn.count() >= 2
+    assert drawn.first.locator(".context span").all_inner_texts() == [" river", HOSTILE, "⏎", "__proto__", "</script>"]
+    assert drawn.first.locator(".fires").all_inner_texts() == [HOSTILE, "__proto__", "</script>"]
+    assert [str(one.get_attribute("class"))[-1] for one in drawn.first.locator(".fires").all()] == ["5", "2", "9"]
+    score = drawn.first.locator("p").first.inner_text()
+    address = page.url
+    assert "latent=4" in address
+    assert "sort=-trained" in address
+    page.goto("about:blank")
+    page.goto(address)
+    assert methods_shown(page) == ["4"]
+    assert page.locator("#compare article p").first.inner_text() == score
+    page.get_by_label("find").fill("</SCRIPT>")
+    assert len(methods_shown(page)) == every
+    page.get_by_label("find").fill("no such word")
+    assert methods_shown(page) == []
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_and_contrast_in_both_themes(browser: Browser, site: Path, width: int, scheme: Any) -> None:
     made = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    for name in ("index.html", "mini/index.html", "mini/methods/topk_sae.html"):
-        made.goto((site / name).as_uri())
+    names = ("index.html", "mini/index.html", "mini/methods/topk_sae.html", f"mini/methods/{LATENTS}#latent=4")
+    for name in names:
+        made.goto(f"{site.as_uri()}/{name}")
         assert made.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-        for selector in ("body", "figcaption", "a", "tr.floor td"):
+        for selector in ("body", "figcaption", "a", "tr.floor td", ".context", ".level5", ".level9", ".why"):
             if made.locator(selector).count():
                 assert contrast(made, selector) >= 4.5, (name, selector)
     made.close()

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import sparse
 
-from benchmark.metrics.concepts import FEWEST, Recovered, halves, recover
+from benchmark.metrics.concepts import FEWEST, Recovered, halves, matches, recover
 
 N = 4_000
 RNG = np.random.default_rng(0)
@@ -77,3 +77,17 @@ def test_what_is_picked_on_one_half_is_scored_on_the_other() -> None:
     even = DOCUMENTS % 2 == 0
     found = recovered(np.where(TRUTH[:, 0] & even, 1.0, 0.0))
     assert found.single[0] == pytest.approx(0.75, abs=0.02)
+
+
+def test_what_a_latent_tells_best_is_picked_on_one_half_and_told_of_the_other() -> None:
+    y = np.stack([TRUTH[:, 0], RNG.random(N) < 0.2, np.zeros(N, bool)], axis=1)
+    first, second = halves(sparse.csr_array(np.stack([y[:, 1], y[:, 0]], axis=1) * 0.5), y, IDS, DOCUMENTS)
+    found = matches(recover(first, second, probes=False).every)
+    assert found.labels.tolist() == [1, 0]
+    assert found.aurocs.tolist() == [1.0, 1.0]
+    many = sparse.csr_array(np.stack(noise(500), axis=1))
+    drawn = matches(recover(*halves(many, RNG.random((N, 40)) < 0.3, IDS, DOCUMENTS), probes=False).every)
+    assert drawn.aurocs.mean() == pytest.approx(0.5, abs=0.005)
+    none = matches(recover(first, second._replace(y=np.zeros_like(second.y)), probes=False).every)
+    assert none.labels.tolist() == [-1, -1]
+    assert np.isnan(none.aurocs).all()

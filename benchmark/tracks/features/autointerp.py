@@ -15,7 +15,6 @@ from benchmark.autointerp import examples, items, scores
 from benchmark.autointerp.items import Items, Split
 from benchmark.autointerp.windows import Firing, Windows
 from benchmark.judges.contract import Examples, Explanation, Grades, Judge, Language, Progress
-from benchmark.judges.prompts import marked
 from benchmark.metrics.ranking import auroc, roc
 from benchmark.metrics.token_distribution import TokenDistribution
 from benchmark.metrics.value import Value
@@ -256,12 +255,12 @@ def _columns(
 
 
 def _contexts(drawn: Drawn, text: Text) -> pd.DataFrame:
-    """The strongest examples of each drawn latent, as text with the active tokens marked."""
+    """The strongest examples of each drawn latent: tokens as they read alone, and its activation on each."""
     lines = []
     for latent, (firing, chosen) in enumerate(zip(drawn.explain, drawn.chosen, strict=True)):
         for rank, place in enumerate(chosen[:CONTEXTS]):
             window = firing.windows[place]
-            active = np.concatenate([firing.left[place], firing.activations[place]]) > 0
+            activations = np.concatenate([firing.left[place], firing.activations[place]])
             lines.append(
                 {
                     "row": latent,
@@ -269,7 +268,8 @@ def _contexts(drawn: Drawn, text: Text) -> pd.DataFrame:
                     "block": int(text.explain.block[window]),
                     "start": int(text.explain.start[window]),
                     "activation": float(firing.strengths[place]),
-                    "text": marked(text.explain.tokens[window], active, text.language.decode),
+                    "tokens": [text.language.decode([int(token)]) for token in text.explain.tokens[window]],
+                    "activations": activations.astype(np.float32),
                 }
             )
-    return pd.DataFrame(lines, columns=["row", "rank", "block", "start", "activation", "text"])
+    return pd.DataFrame(lines, columns=["row", "rank", "block", "start", "activation", "tokens", "activations"])

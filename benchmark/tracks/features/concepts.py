@@ -32,11 +32,45 @@ class Known(NamedTuple):
     documents: NDArray[np.int64]
 
 
-def recovery(codes: sparse.csr_array, known: Known, *, probes: bool) -> tuple[dict[str, Value], pd.DataFrame]:
-    """All concept metrics of codes [token, n_latents], and one line per concept."""
-    together = [_asked(codes, members, known, probes=probes) for members in _asked_together(known.families)]
-    table = pd.concat(together, ignore_index=True)
-    return _values(table, probes=probes), table
+class Told(NamedTuple):
+    """All concept metrics, one line per concept, and of each drawn latent the token class and the other concept that it
+    tells best.
+    """
+
+    values: dict[str, Value]
+    table: pd.DataFrame
+    matches: dict[str, list[object]]
+
+
+class _Asked(NamedTuple):
+    """Of some concepts their lines, and what either half says of each drawn latent, [half, concept, latent]."""
+
+    table: pd.DataFrame
+    every: NDArray[np.float64]
+
+
+def recovery(codes: sparse.csr_array, drawn: NDArray[np.int64], known: Known, *, probes: bool) -> Told:
+    """Of codes [token, n_latents] and the drawn latents [latent]."""
+    asked = [_asked(codes, drawn, members, known, probes=probes) for members in _asked_together(known.families)]
+    table = pd.concat([one.table for one in asked], ignore_index=True)
+    every = np.concatenate([one.every for one in asked], axis=1)
+    return Told(_values(table, probes=probes), table, _matches(table, every))
+
+
+def _matches(table: pd.DataFrame, every: NDArray[np.float64]) -> dict[str, list[object]]:
+    """Columns for the table of latents; a token class nearly always tells more than what the token does not say, so
+    that the two stand apart.
+    """
+    names = (table["family"] + "." + table["concept"]).to_numpy(object)
+    of_token = (table["family"].map(FAMILIES) == TOKEN_CLASS).to_numpy()
+    columns: dict[str, list[object]] = {}
+    for name, unit, asked, scale in (
+        ("token_class", "auroc", of_token, np.asarray), ("concept", "lift", ~of_token, _lift),
+    ):  # fmt: skip
+        found = concepts.matches(every[:, asked])
+        columns[name] = [names[asked][label] if label >= 0 else None for label in found.labels]
+        columns[f"{name}_{unit}"] = list(scale(found.aurocs).astype(np.float32))
+    return columns
 
 
 def _asked_together(families: Sequence[Family]) -> list[list[Family]]:
@@ -47,7 +81,9 @@ def _asked_together(families: Sequence[Family]) -> list[list[Family]]:
     return list(together.values())
 
 
-def _asked(codes: sparse.csr_array, members: list[Family], known: Known, *, probes: bool) -> pd.DataFrame:
+def _asked(
+    codes: sparse.csr_array, drawn: NDArray[np.int64], members: list[Family], known: Known, *, probes: bool
+) -> _Asked:
     rows, y = members[0].rows, np.concatenate([family.y for family in members], axis=1)
     ids, documents, z = known.ids[rows], known.documents[rows], codes[rows]
     by_token = members[0].tier != TOKEN_CLASS
@@ -69,7 +105,7 @@ def _asked(codes: sparse.csr_array, members: list[Family], known: Known, *, prob
             np.nan if latent < 0 else average_precision_score(second.y[:, row], second.z[:, [latent]].toarray()[:, 0])
             for row, latent in enumerate(recovered.latents)
         ]
-    return table
+    return _Asked(table, recovered.every[:, :, drawn])
 
 
 def random_labels(y: NDArray[np.bool_], ids: NDArray[np.int64]) -> NDArray[np.bool_]:

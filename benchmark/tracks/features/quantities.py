@@ -178,19 +178,19 @@ class Quantities:
         return autointerp.token_distribution(self.firing, self.trusted.text)
 
     @cached_property
-    def concepts(self) -> tuple[dict[str, Value], pd.DataFrame]:
-        """Values of recovery and, where they are asked for, of probes; one line per concept."""
+    def concepts(self) -> concepts.Told:
+        """Recovery and, where they are asked for, probes."""
         tokens = self.trusted.score
         known = concepts.Known(self.trusted.families, tokens.ids, tokens.documents)
-        return concepts.recovery(self.codes, known, probes=self._probes)
+        return concepts.recovery(self.codes, self.drawn, known, probes=self._probes)
 
     @property
     def concept_recovery(self) -> Mapping[str, Value]:
-        return {name: value for name, value in self.concepts[0].items() if not name.startswith("concept_probe")}
+        return {name: value for name, value in self.concepts.values.items() if not name.startswith("concept_probe")}
 
     @property
     def concept_probes(self) -> Mapping[str, Value]:
-        return {name: value for name, value in self.concepts[0].items() if name.startswith("concept_probe")}
+        return {name: value for name, value in self.concepts.values.items() if name.startswith("concept_probe")}
 
     @cached_property
     def assessed(self) -> autointerp.Assessed:

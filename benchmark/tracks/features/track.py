@@ -206,13 +206,13 @@ class FeaturesTrack:
         }
         asked = bool(_scorers(families))
         told = cell.assessed if asked else autointerp.Assessed({}, {}, {}, {})
-        concepts = {"concepts": cell.concepts[1]} if any(name.startswith("concept") for name in families) else {}
+        concepts = cell.concepts if any(name.startswith("concept") for name in families) else None
         every = {name: value for told_by in values.values() for name, value in told_by.items()}
         return Scored(
             values,
             {**told.counts, **cell.counts()},
-            cell.samples(every, told.columns),
-            {**concepts, **told.tables},
+            cell.samples(every, {**(concepts.matches if concepts else {}), **told.columns}),
+            {**({"concepts": concepts.table} if concepts else {}), **told.tables},
             cell.arrays(),
         )
 

@@ -1,5 +1,5 @@
 "use strict";
-// The board: sorted by a click, filtered, kept in the address, saved as it is shown. Without it the table stands as it is.
+// A table: sorted by a click, filtered, kept in the address, saved as it is shown. Without it the table stands as it is.
 (() => {
   const table = document.getElementById("board");
   const form = document.querySelector("form.controls");
@@ -7,8 +7,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
-  const rows = [...body.rows].map((element, place) => ({ element, place, values: data.rows[place], order: { ...data.rows[place], ...data.order[place] } }));
-  const filters = ["kind", "verdict", "claim"];
+  const rows = [...body.rows].map((element, place) => ({ element, place, values: data.rows[place], searched: data.searched[place].toLowerCase(), order: { ...data.rows[place], ...data.order[place] } }));
+  const filters = [...form.querySelectorAll("select")].map((select) => select.name);
   let sort = null;
   let down = false;
 
@@ -18,7 +18,7 @@
 
   const matches = (row) =>
     filters.every((name) => !form.elements[name].value || row.values[name] === form.elements[name].value) &&
-    row.values.method.toLowerCase().includes(form.elements.q.value.toLowerCase());
+    row.searched.includes(form.elements.q.value.toLowerCase());
 
   const before = (one, other) => {
     if (sort === null) return one.place - other.place;
@@ -42,9 +42,10 @@
   }
 
   function remember() {
-    const said = new URLSearchParams();
-    if (sort !== null) said.set("sort", down ? `-${sort}` : sort);
-    for (const name of ["q", ...filters]) if (form.elements[name].value) said.set(name, form.elements[name].value);
+    const said = new URLSearchParams(location.hash.slice(1));
+    const own = { sort: sort === null ? "" : down ? `-${sort}` : sort };
+    for (const name of ["q", ...filters]) own[name] = form.elements[name].value;
+    for (const [name, value] of Object.entries(own)) value ? said.set(name, value) : said.delete(name);
     const state = said.toString();
     history.replaceState(null, "", state ? `#${state}` : location.pathname + location.search);
     show();
@@ -70,7 +71,7 @@
     const [type, text] = forms[kind]();
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type }));
-    link.download = `${data.suite}.${kind}`;
+    link.download = `${data.name.replaceAll(/[^A-Za-z0-9._=-]+/g, "-")}.${kind}`;
     link.click();
     URL.revokeObjectURL(link.href);
   }

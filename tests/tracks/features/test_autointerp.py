@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from benchmark import keyed, registry
+from benchmark.autointerp.windows import WINDOW_TOKENS
 from benchmark.judges.contract import Examples, Explanation, Grades, Judge, Progress, Questions
 from benchmark.judges.lexical import LADDER, Lexical
 from benchmark.judges.prompts import marked
@@ -180,7 +181,9 @@ def test_words_examples_contexts_and_curves_are_kept(structured: Assessed) -> No
     assert words[3] is None
     contexts = structured.tables["contexts"]
     assert contexts.groupby("row").size().loc[[0, 1, 2]].tolist() == [5, 5, 5]
-    assert all("<< w9>>" in text for text in contexts.loc[contexts["row"] == 1, "text"])
+    for tokens, activations in contexts.loc[contexts["row"] == 1, ["tokens", "activations"]].to_numpy():
+        assert len(tokens) == len(activations) == WINDOW_TOKENS
+        assert {token for token, active in zip(tokens, activations, strict=True) if active > 0} == {" w9"}
     assert contexts.loc[contexts["row"] == 0, "activation"].is_monotonic_decreasing
     addresses = np.asarray(structured.columns["examples"][1])
     assert len(addresses) == 40
