@@ -14,11 +14,10 @@ from benchmark.errors import BadInput
 from benchmark.metrics import family
 from benchmark.records import MetricValue, Record, Where
 from benchmark.store import read, readable
-from leaderboard import publication, results
+from leaderboard import details, publication, results
 from leaderboard.rows import PLACE, CellPlace, ResultRow, as_place
 
 SCORE_ID = re.compile("[0-9a-f]{16}")
-CONTEXT = ["row", "rank", "block", "start", "activation", "tokens", "activations"]
 MATCHES = (("token class", "token_class", "AUROC"), ("other concept", "concept", "lift"))
 """What a latent tells best, where a subject has labels: in words, and the columns' names and units."""
 SCORERS = ("detection@1", "fuzzing@1", "fuzzing-token-matched@1")
@@ -79,7 +78,7 @@ def find(name: str, runs: Path, published: Path) -> FoundCell:
     return _published(row, as_place(place), runs / "details")
 
 
-def published(root: Path, method: str, suite: str | None, details: Path) -> dict[str, Callable[[], FoundCell]]:
+def published(root: Path, method: str, suite: str | None, folder: Path) -> dict[str, Callable[[], FoundCell]]:
     """Cells of all published rows of a method, of one suite or all, by score id; each is read when it is called.
 
     Raises:
@@ -89,7 +88,7 @@ def published(root: Path, method: str, suite: str | None, details: Path) -> dict
     if not rows:
         raise BadInput(f"no published rows of {method}{f' on suite {suite}' if suite else ''}")
     return {
-        str(score_id): partial(_published, row, as_place(place), details)
+        str(score_id): partial(_published, row, as_place(place), folder)
         for row in rows
         for place, score_id in row.cells["score_id"].items()
     }
@@ -101,23 +100,13 @@ def beside(row: ResultRow, runs: Path) -> RowLatents:
     """
     first = row.cells.index[row.cells.index.get_level_values("replicate") == _first(row, "replicate")]
     first = first[first.get_level_values("method_seed") == _first(row, "method_seed")]
+    assert isinstance(first, pd.MultiIndex)
     every = row.samples()
     own = every[pd.MultiIndex.from_frame(every[PLACE]).isin(first)].reset_index(drop=True)
-    parts = []
-    for place in first:
-        path = (
-            runs / "records" / row.info.suite / row.info.method / f"{row.cells.loc[place, 'score_id']}.contexts.parquet"
-        )
-        if path.is_file():
-            parts.append(_contexts(pd.read_parquet(path)).assign(**dict(zip(PLACE, place, strict=True))))
-    elsewhere = None if parts else publication.details_of(row, runs / "details")
-    if elsewhere is not None:
-        told = pd.read_parquet(elsewhere)
-        told = told[pd.MultiIndex.from_frame(told[PLACE]).isin(first)]
-        words = told.loc[told["table"] == "explanations"].reindex(columns=[*PLACE, "latent", "explanation"])
+    words = details.words(row, runs, first) if "explanation" not in own else own.iloc[:0]
+    if len(words):
         own = words.merge(own, on=[*PLACE, "latent"], how="left", validate="1:1")
-        parts.append(_contexts(told[told["table"] == "contexts"]).join(told[PLACE]))
-    return RowLatents(own, pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*PLACE, *CONTEXT]))
+    return RowLatents(own, details.contexts(row, runs, first))
 
 
 def _first(row: ResultRow, level: str) -> int:
@@ -211,11 +200,11 @@ def _own(path: Path) -> FoundCell:
 
 def _contexts(table: pd.DataFrame) -> pd.DataFrame:
     """Of a table of them; those of earlier versions had no tokens apart, and are left out."""
-    return table.reindex(columns=CONTEXT).dropna(subset=["tokens"])
+    return table.reindex(columns=details.CONTEXT).dropna(subset=["tokens"])
 
 
-def _published(row: ResultRow, place: CellPlace, details: Path) -> FoundCell:
-    elsewhere = publication.details_of(row, details)
+def _published(row: ResultRow, place: CellPlace, folder: Path) -> FoundCell:
+    elsewhere = publication.details_of(row, folder)
 
     def part(name: str) -> pd.DataFrame:
         every = pd.read_parquet(elsewhere) if elsewhere else pd.DataFrame(columns=[*PLACE, "table"])
@@ -236,6 +225,6 @@ def _published(row: ResultRow, place: CellPlace, details: Path) -> FoundCell:
     note = ""
     if elsewhere is None:
         name = f"{row.info.details.get('sha256', '')}.parquet"
-        note = f"explanations and contexts are in {name}, published beside the results: put it into {details}"
+        note = f"explanations and contexts are in {name}, published beside the results: put it into {folder}"
     others = [record_of(row, as_place(other)) for other in row.cells.index]
     return FoundCell(record_of(row, place), others, latents, contexts, note)

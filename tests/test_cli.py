@@ -230,7 +230,7 @@ def test_a_run_says_the_verdict_first_then_a_dozen_metrics_then_the_paths(tiny: 
     assert 10 <= len(shown) <= 12
     assert not any(".lexical" in name for name in shown)
     assert len([line for line in lines if line.startswith("n/a in")]) < 12, "one line per kind"
-    assert [line.split(":")[0] for line in lines[-2:]] == ["board", "all metrics"]
+    assert [line.split(":")[0] for line in lines[-3:]] == ["board", "all metrics", "site"]
     every = [line.split("│")[1].strip() for line in long.stdout.splitlines() if line.startswith("│")]
     assert set(shown) < set(every)
     assert "fuzzing.lexical:token@1" in every

@@ -82,7 +82,9 @@ def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
             f"{outcome.computed} cells computed, {outcome.cached} were done, in "
             f"{duration(time.monotonic() - started).removeprefix('about ')}"
         )
-        for what, path in paths.items():
+        from leaderboard.site import build  # noqa: PLC0415  most commands draw nothing
+
+        for what, path in {**paths, "site": build.local(store)}.items():
             console.print(f"{what}: {terminal.said(str(path))}", highlight=False, soft_wrap=True)
         if outcome.judge:
             console.print(terminal.judge_summary(outcome.judge))

@@ -95,9 +95,8 @@ def site(runs: Runs = Path("runs")) -> None:
         store = Store(runs)
         store.check()
         every = board.local(store, *sorted(path.name for path in board.RESULTS.iterdir()))[1]
-        console.print(
-            terminal.said(str(build.build(store.root / "site", every, store.root))), highlight=False, soft_wrap=True
-        )
+        first = build.build(store.root / build.FOLDER, every, store.root)
+        console.print(terminal.said(str(first)), highlight=False, soft_wrap=True)
 
 
 @app.command()

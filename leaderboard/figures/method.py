@@ -1,27 +1,23 @@
-"""One method on one suite: by place, by firing frequency, by latent, by width."""
+"""One method on one suite: by place, by width, by how much of the network is redrawn, and its ROC curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from benchmark.spec.variant import ordered
-from benchmark.stats.frequency import EDGES
-from benchmark.tracks.contract import track_class
-from leaderboard import resolved, standings
+from benchmark.spec.variant import Variant, ordered
+from leaderboard import standings
+from leaderboard.figures import lines as drawn
 from leaderboard.figures import style
 from leaderboard.layers import banded
 from leaderboard.rows import ResultRow
 
-WIDTH, HEIGHT = 330, 220
+SIDE = 220
 WIDTHS = ("expansion_factor", "n_latents")
 """Settings that say how wide a dictionary is."""
-POINTS = 101
-"""Of a cumulative curve."""
 
 
 def by_place(row: ResultRow, metric: str) -> style.Figure:
@@ -41,7 +37,7 @@ def by_place(row: ResultRow, metric: str) -> style.Figure:
                 line = {"place": place, "variant": variant, "value": float(shown.mean()), "low": low, "high": high}
                 lines.append(line)
     x = alt.X("place:N", sort=places, title="hookpoint", axis=alt.Axis(labelAngle=0))
-    return _lines(lines, x, style.named(metric))
+    return drawn.of_variants(lines, x, style.named(metric))
 
 
 def by_width(rows: Sequence[ResultRow], metric: str) -> style.Figure:
@@ -68,7 +64,7 @@ def by_width(rows: Sequence[ResultRow], metric: str) -> style.Figure:
     widths = sorted({float(str(line["width"])) for line in lines})
     scale = alt.Scale(type="log", base=2, nice=False, padding=20)
     x = alt.X("width:Q", title="latents", scale=scale, axis=alt.Axis(values=widths, format=",d"))
-    return _lines(lines, x, style.named(metric))
+    return drawn.of_variants(lines, x, style.named(metric))
 
 
 def differ_in_width(rows: Sequence[ResultRow]) -> bool:
@@ -85,63 +81,52 @@ def _width(row: ResultRow) -> float | None:
     return float(cells[0]) if len(cells) == 1 else None
 
 
-def by_frequency(row: ResultRow) -> style.Figure:
-    """The headline's gap to each null by how often a latent fires, at half decades that both sides have."""
-    lines = [
-        {"rate": float(np.sqrt(low * high)), "variant": curve.null, "value": float(gap)}
-        for curve in resolved.curves(row)
-        for low, high, gap in zip(EDGES[:-1], EDGES[1:], curve.resolved.gaps, strict=True)
-        if np.isfinite(gap)
+def has_doses(row: ResultRow) -> bool:
+    """Whether the row has cascades, in which more and more of the network is redrawn."""
+    return any(_dose(str(name)) for name in row.scores.index.unique("variant"))
+
+
+def by_dose(row: ResultRow, metric: str) -> style.Figure:
+    """A metric over how many of the top blocks are redrawn, from none on, with a 95 % band for all doses at once."""
+    table = standings.replicated(row, metrics=[metric])[metric].unstack("variant")
+    doses = sorted((dose, str(name)) for name in table if (dose := _dose(str(name))) is not None)
+    values = table[[name for _, name in doses]].dropna()
+    bounds = banded(values.to_numpy(float)) or np.full((2, len(doses)), np.nan)
+    lines: list[dict[str, object]] = [
+        {"variant": name, "dose": dose, "value": float(values[name].mean()), "low": float(low), "high": float(high)}
+        for (dose, name), low, high in zip(doses, *bounds, strict=True)
+        if len(values)
     ]
-    x = alt.X("rate:Q", title="share of tokens on which a latent fires", scale=alt.Scale(type="log"))
-    headline = track_class(row.info.track).headline
-    made = _lines(lines, x, f"Gap of {headline}, trained minus null")
-    zero = alt.Chart(style.data([{"y": 0}])).mark_rule(color="#444444").encode(y="y:Q")
-    return alt.layer(zero, made)
+    x = alt.X("dose:Q", title="top blocks redrawn", axis=alt.Axis(values=[dose for dose, _ in doses], format="d"))
+    return drawn.of_variants(lines, x, style.named(metric), legend=False)
 
 
-def has_latents(row: ResultRow) -> bool:
-    """Whether drawn latents of the row have a score and a rate."""
-    return not resolved.asked(row).empty
+def _dose(variant: str) -> int | None:
+    parsed = Variant.parse(variant)
+    return {"trained": 0, "cascade": parsed.option}.get(parsed.kind) if parsed.draw is None else None
 
 
-def by_latent(row: ResultRow) -> style.Figure:
-    """What share of the drawn latents score at most so much in the headline, over all cells of a variant."""
-    latents, lines = resolved.asked(row), []
-    for variant in ordered(map(str, latents["variant"].unique())):
-        scores = np.sort(latents.loc[latents["variant"] == variant, "score"].to_numpy(float))
-        shares = np.linspace(0, 1, POINTS)
-        places = np.minimum((shares * len(scores)).astype(int), len(scores) - 1)
-        lines += [
-            {"variant": variant, "score": float(scores[place]), "share": float(share)}
-            for share, place in zip(shares, places, strict=True)
+def roc(curves: pd.DataFrame, scorer: str) -> style.Figure:
+    """ROC curves of one scorer's items, a panel for each place and a line for each variant: true positive rates are
+    averaged over replicates at equal false positive rates (2501.17727, Figures 1, 2, 8 to 10).
+    """
+    asked = curves[curves["scorer"] == scorer]
+    columns = ["place", "variant", "false_positive_rate"]
+    means = asked.groupby(columns, sort=True)["true_positive_rate"].mean().reset_index()
+    looks = style.variants(map(str, means["variant"].unique()))
+    scales = style.scales(looks)
+    panels = []
+    for place in sorted(means["place"].unique(), key=standings.natural):
+        lines = means[means["place"] == place].rename(columns={"false_positive_rate": "x", "true_positive_rate": "y"})
+        told = [
+            {"variant": str(one), "x": float(x), "y": float(y)} for one, x, y in lines[["variant", "x", "y"]].to_numpy()
         ]
-    scales = style.scales(style.variants(str(line["variant"]) for line in lines))
-    title = f"Latents by {style.named(track_class(row.info.track).headline)}"
-    base = alt.Chart(style.data(lines), width=WIDTH, height=HEIGHT, title=title)
-    chart = base.mark_line(interpolate="step-after").encode(
-        x=alt.X("score:Q", title="score of a latent", scale=alt.Scale(zero=False)),
-        y=alt.Y("share:Q", title="share of latents that score at most this"),
-        color=alt.Color("variant:N", scale=scales["colour"], title=None),
-        strokeDash=alt.StrokeDash("variant:N", scale=scales["dash"], title=None),
-    )  # fmt: skip
-    return alt.layer(chart)
-
-
-def _lines(lines: Sequence[dict[str, object]], x: alt.X, title: str) -> style.Figure:
-    """A line and points per variant, with a band or bars where there are bounds."""
-    scales = style.scales(style.variants(str(line["variant"]) for line in lines))
-    colour = alt.Color("variant:N", scale=scales["colour"], title=None, legend=alt.Legend(symbolOpacity=1))
-    y = alt.Y("value:Q", title="", scale=alt.Scale(zero=False))
-    base = alt.Chart(style.data(lines), width=WIDTH, height=HEIGHT, title=title)
-    layers: list[Any] = []
-    if any(np.isfinite(float(str(line.get("low", "nan")))) for line in lines):
-        bounds: dict[str, Any] = {"x": x, "y": alt.Y("low:Q", title=""), "y2": "high:Q", "color": colour}
-        alone = len({str(line.get("place", line.get("width"))) for line in lines}) == 1
-        mark = base.mark_rule(strokeWidth=2) if alone else base.mark_area(opacity=0.15)
-        layers.append(mark.encode(**bounds))
-    dash = alt.StrokeDash("variant:N", scale=scales["dash"], title=None)
-    shape = alt.Shape("variant:N", scale=scales["shape"], title=None)
-    layers.append(base.mark_line().encode(x=x, y=y, color=colour, strokeDash=dash))
-    layers.append(base.mark_point(filled=True, size=60, opacity=1).encode(x=x, y=y, color=colour, shape=shape))
-    return alt.layer(*layers)
+        base = alt.Chart(style.data(told), width=SIDE, height=SIDE, title=f"{scorer} at {place}")
+        line = base.mark_line().encode(
+            x=alt.X("x:Q", title="false positive rate"), y=alt.Y("y:Q", title="true positive rate"),
+            color=alt.Color("variant:N", scale=scales["colour"], title=None),
+            strokeDash=alt.StrokeDash("variant:N", scale=scales["dash"], title=None),
+        )  # fmt: skip
+        chance = alt.Chart(style.data([{"x": 0, "y": 0}, {"x": 1, "y": 1}])).mark_line(color="#444444", strokeWidth=1)
+        panels.append(alt.layer(chance.encode(x="x:Q", y="y:Q"), line))
+    return alt.hconcat(*panels)

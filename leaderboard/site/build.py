@@ -2,54 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from benchmark.errors import BadInput
 from benchmark.metrics import family
-from benchmark.spec import method as methods
-from benchmark.store import write_text
-from benchmark.tracks.contract import track_class
-from leaderboard import board, contents, headline, markdown, standings
-from leaderboard import latents as known_latents
+from benchmark.store import Store, write_text
+from leaderboard import board, contents, headline
 from leaderboard.contenders import KnownFloors
 from leaderboard.contents import Heading
-from leaderboard.figures import method as method_figures
-from leaderboard.figures import style, suites
+from leaderboard.figures import suites
 from leaderboard.figures.overview import names
 from leaderboard.headline import Entry
 from leaderboard.results import slug
 from leaderboard.rows import ResultRow
-from leaderboard.site import latents
-from leaderboard.site.columns import COLUMNS, BoardCell, cells, data
+from leaderboard.site import method as method_pages
+from leaderboard.site.columns import COLUMNS, cells, data, ties
+from leaderboard.site.method import METHODS, SuitePage
 
 MARKER = ".nullgap-site"
 HERE = Path(__file__).parent
-METHODS, FIRST = "methods", "mini"
-"""Where pages of methods are, and the suite that the landing page shows, where it is there."""
+FOLDER, FIRST = "site", "mini"
+"""Where it is below a store, and the suite that the landing page shows, where it is there."""
 
 
-class SuitePage(NamedTuple):
-    """One suite, as its page and the landing page show it."""
-
-    title: str
-    sentence: str | None
-    folder: str
-    subject: str
-    track: str
-    headline: str
-    entries: Sequence[Entry]
-    told: Sequence[dict[str, BoardCell]]
-    rows: Sequence[ResultRow]
-    pictures: Sequence[suites.Picture]
+def local(store: Store) -> Path:
+    """The site of a store's own rows, below it: published ones stand beside them without pages of their own."""
+    own, every = board.local(store)
+    return build(store.root / FOLDER, every, store.root, {(row.suite, row.info.method) for row in own})
 
 
-def build(root: Path, rows: Sequence[ResultRow], runs: Path) -> Path:
+def build(root: Path, rows: Sequence[ResultRow], runs: Path, named: Collection[tuple[str, str]] | None = None) -> Path:
     """Write the site of these rows into a folder that is empty, not there, or an earlier site; returns its first page.
-    Words and contexts of latents are those at hand below `runs`.
+    Words and contexts of latents are those at hand below `runs`. Methods have pages, all of them or those `named` by
+    suite and method.
 
     Raises:
         BadInput: the folder holds something else.
@@ -72,9 +62,10 @@ def build(root: Path, rows: Sequence[ResultRow], runs: Path) -> Path:
         shown["claims"] = sum(entry.claimed for entry in first.entries) or "none"
     write_text(root / "index.html", templates.get_template("index.html").render(**shown))
     for page in pages:
-        for picture in page.pictures:
-            write_text(root / page.folder / picture.file, picture.svg)
-        _write_suite(root, page, templates, runs)
+        asked = {entry.method for entry in page.entries if named is None or (entry.suite, entry.method) in named}
+        _write_suite(root, page, templates, asked)
+        for method in sorted(asked):
+            method_pages.write(root, page, method, templates, runs)
     _list(root, others)
     return root / "index.html"
 
@@ -86,10 +77,15 @@ def _clear(root: Path) -> None:
         raise BadInput(f"{root} is a link or a file: a site needs a folder of its own")
     if root.is_dir() and any(root.iterdir()) and not marker.is_file():
         raise BadInput(f"{root} holds other things than a site: give an empty folder, or move them away")
+    folders = set()
     for name in marker.read_text(encoding="utf-8").splitlines() if marker.is_file() else ():
         path = root / name
         if path.resolve().is_relative_to(root.resolve()) and path.is_file():
             path.unlink()
+            folders |= {folder for folder in path.parents if root in folder.parents}
+    for folder in sorted(folders, reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
     root.mkdir(parents=True, exist_ok=True)
     marker.touch()
 
@@ -107,7 +103,13 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     made.globals["columns"] = COLUMNS
+    made.filters["drawn"] = _drawn
     return made
+
+
+def _drawn(svg: str, alt: str) -> Markup:
+    """A figure of ours as it stands, with words for who does not see it."""
+    return Markup(svg.rstrip().replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1))
 
 
 def _suite(
@@ -117,17 +119,21 @@ def _suite(
     if not listed:
         return None
     named = names(listed)
-    told = [cells(entry, named[entry.name], floors.known.get(entry.method) == "decoder") for entry in listed]
+    tied = ties(listed)
+    told = [
+        cells(entry, named[entry.name], letter, of_decoder=floors.known.get(entry.method) == "decoder")
+        for entry, letter in zip(listed, tied, strict=True)
+    ]
     return SuitePage(
         heading.folder, heading.sentence, slug(heading.folder), own[0].info.subject, own[0].info.track,
-        listed[0].headline, listed, told, own, suites.pictures(own, listed),
+        listed[0].headline, listed, told, tied, own, suites.pictures(own, listed),
     )  # fmt: skip
 
 
-def _write_suite(root: Path, page: SuitePage, templates: Environment, runs: Path) -> None:
+def _write_suite(root: Path, page: SuitePage, templates: Environment, asked: Collection[str]) -> None:
     lines = [
-        {"cells": own, "page": f"{METHODS}/{slug(entry.method)}.html", "floor": entry.floor}
-        for entry, own in zip(page.entries, page.told, strict=True)
+        {"cells": own, "page": _page_of(entry, asked), "floor": entry.floor, "tied": letter}
+        for entry, own, letter in zip(page.entries, page.told, page.tied, strict=True)
     ]
     searched = [own["method"].text for own in page.told]
     known = family.metric(page.headline)
@@ -137,93 +143,10 @@ def _write_suite(root: Path, page: SuitePage, templates: Environment, runs: Path
         "data": data(page.title, COLUMNS, page.told, searched),
         "base": "..",
         "says": known.says if known else "",
+        "some": any(line["page"] is None for line in lines),
     }
     write_text(root / page.folder / "index.html", templates.get_template("suite.html").render(**shown))
-    for method in sorted({entry.method for entry in page.entries}):
-        own = [entry for entry in page.entries if entry.method == method]
-        rows = [row for row in page.rows if row.info.method == method]
-        drawn = []
-        for file, title, figure in _figures(rows):
-            path = f"{slug(method)}.{file}.svg"
-            write_text(root / page.folder / METHODS / path, style.svg(figure))
-            drawn.append({"path": path, "title": title})
-        shown = {
-            "page": page, "method": method, "entries": own, "rows": rows, "figures": drawn, "base": "../..",
-            "readme": _readme(method), "metrics": _metrics(rows),
-            "told": [told for entry, told in zip(page.entries, page.told, strict=True) if entry.method == method],
-            "latents": list(_write_latents(root, page, rows, templates, runs)),
-        }  # fmt: skip
-        write_text(
-            root / page.folder / METHODS / f"{slug(method)}.html", templates.get_template("method.html").render(**shown)
-        )
 
 
-def _write_latents(
-    root: Path, page: SuitePage, rows: Sequence[ResultRow], templates: Environment, runs: Path
-) -> Iterator[dict[str, str]]:
-    """Pages of the latents of a method's rows, each with its data in a script; returns what leads to them."""
-    for number, row in enumerate(rows):
-        made = list(latents.pages(row, known_latents.beside(row, runs)))
-        links = [
-            {"place": one.place, "file": f"{slug(row.info.method)}.{number}.{slug(one.place)}.latents"} for one in made
-        ]
-        for one, link in zip(made, links, strict=True):
-            folder = root / page.folder / METHODS
-            name = f"{page.title} {row.info.method} {row.info.label} {one.place}"
-            shown = {
-                "page": page, "row": row, "one": one, "links": links, "link": link, "base": "../..",
-                "data": data(name, one.columns, one.lines, one.searched), "method": f"{slug(row.info.method)}.html",
-                "headline": page.headline, "details": row.info.details.get("sha256"),
-            }  # fmt: skip
-            write_text(folder / f"{link['file']}.js", one.script)
-            write_text(folder / f"{link['file']}.html", templates.get_template("latents.html").render(**shown))
-            yield link | {"label": row.info.label}
-
-
-def _figures(rows: Sequence[ResultRow]) -> Iterator[tuple[str, str, style.Figure]]:
-    """Of one method on one suite: name, what it shows, and the figure; in case mode there is none yet."""
-    rows = [row for row in rows if row.info.content["subject"].get("null_draws") is None]
-    for number, row in enumerate(rows):
-        track, label = track_class(row.info.track), row.info.label
-        for metric in dict.fromkeys((track.plain, track.headline)):
-            if metric in row.scores:
-                said = f"{metric} at each hookpoint, a line for each variant ({label})"
-                yield f"{number}.{slug(metric)}.places", said, method_figures.by_place(row, metric)
-        if method_figures.has_latents(row):
-            said = f"Gap of the headline by how often latents fire ({label})"
-            yield f"{number}.frequency", said, method_figures.by_frequency(row)
-            said = f"Which share of latents scores at most so much ({label})"
-            yield f"{number}.latents", said, method_figures.by_latent(row)
-    plain = [row for row in rows if track_class(row.info.track).plain in row.scores]
-    if method_figures.differ_in_width(plain):
-        track = track_class(plain[0].info.track)
-        yield "width", f"{track.plain} by the number of latents", method_figures.by_width(plain, track.plain)
-
-
-def _metrics(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
-    """Every metric of every row over all places: scores of the variants, worst gap, verdict, and reasons for none."""
-    made = []
-    for row in rows:
-        variants: list[str] = []
-        lines = []
-        for line in standings.rows(row):
-            if line.place != standings.ALL:
-                continue
-            scores = {name: markdown.text(score) for name, score in line.scores.items()}
-            variants += [name for name in scores if name not in variants]
-            said, known = line.claim, family.metric(line.metric)
-            lines.append({
-                "metric": line.metric, "says": known.says if known else "", "scores": scores,
-                "gap": f"{said.worst.mean:+.4f}" if said else "n/a",
-                "verdict": str(said.verdict) if said and said.verdict else "n/a", "reasons": line.reasons,
-            })  # fmt: skip
-        made.append({"label": row.info.label, "variants": variants, "lines": lines})
-    return made
-
-
-def _readme(method: str) -> str:
-    """A method's own words, where it is at hand."""
-    if method not in methods.names():
-        return ""
-    path = methods.load(method).folder / "README.md"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def _page_of(entry: Entry, asked: Collection[str]) -> str | None:
+    return f"{METHODS}/{slug(entry.method)}.html" if entry.method in asked else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -59,7 +60,11 @@ COLUMNS = (
         numeric=True,
     ),
     Column("context", "recovered context", "The same of what a token's identity leaves unexplained.", numeric=True),
-    Column("rank", "rank", "The interval of ranks that pairwise comparisons leave open. Overlapping ones are tied."),
+    Column(
+        "rank",
+        "rank",
+        "The interval of ranks that pairwise comparisons leave open. Rows of one letter are tied with one another.",
+    ),
     Column("seconds", "s per cell", "Seconds that fitting and scoring one cell took.", numeric=True),
     Column(
         "results", "results", "Self-reported, or verified: somebody else computed a drawn sample of the cells again."
@@ -67,7 +72,15 @@ COLUMNS = (
 )
 
 
-def cells(entry: Entry, name: str, of_decoder: bool) -> dict[str, BoardCell]:
+def ties(entries: Sequence[Entry]) -> list[str]:
+    """A letter for each group of tied entries [entry], nothing where an entry is tied with none."""
+    groups = [entry.rank.group if entry.rank else 0 for entry in entries]
+    tied = sorted({group for group in groups if group and groups.count(group) > 1})
+    letters = {group: string.ascii_uppercase[number % 26] for number, group in enumerate(tied)}
+    return [letters.get(group, "") for group in groups]
+
+
+def cells(entry: Entry, name: str, tied: str, *, of_decoder: bool) -> dict[str, BoardCell]:
     """Of one entry, by the column's key; a floor `of_decoder` has the reference's codes."""
     said, lead = entry.claim, entry.standing.lead
     kind = "floor of decoders" if entry.floor and of_decoder else entry.kind
@@ -88,7 +101,7 @@ def cells(entry: Entry, name: str, of_decoder: bool) -> dict[str, BoardCell]:
         "trained": _number(trained.mean if trained else None, ".3f"),
         "variance": _number(fidelity[0], ".3f"),
         "context": _number(fidelity[1], ".3f"),
-        "rank": BoardCell(texts["rank"], None, rank.best + rank.worst / 1000 if rank else None),
+        "rank": BoardCell(f"{texts['rank']} {tied}".strip(), None, rank.best + rank.worst / 1000 if rank else None),
         "seconds": _number(entry.seconds, ".0f"),
         "results": BoardCell(entry.reported_by, None),
     }

@@ -15,7 +15,7 @@ import pytest
 import leaderboard
 from benchmark import registry
 from leaderboard import board, contents, headline, resolved, results
-from leaderboard.figures import method, overview, style, suites
+from leaderboard.figures import latent, method, overview, style, suites
 from leaderboard.headline import Entry
 from leaderboard.rows import ResultRow
 
@@ -145,7 +145,7 @@ def test_without_replicates_there_is_a_line_and_no_band() -> None:
 
 def test_latents_add_up_to_all_of_them() -> None:
     row = row_of("mini", "topk_sae")
-    shown = table(method.by_latent(row), "share")
+    shown = table(latent.by_latent(row), "share")
     asked = resolved.asked(row)
     for variant, part in shown.groupby("variant"):
         scores = asked.loc[asked.variant == variant, "score"].to_numpy(float)
@@ -153,7 +153,7 @@ def test_latents_add_up_to_all_of_them() -> None:
         assert part["score"].max() == pytest.approx(scores.max(), rel=1e-5)
         at = part[part["share"] == 0.5]["score"].iloc[0]
         assert np.mean(scores <= at) >= 0.5
-    gaps = table(method.by_frequency(row), "rate")
+    gaps = table(latent.by_frequency(row), "rate")
     assert set(gaps.variant) == set(NULLS)
 
 
@@ -203,3 +203,50 @@ def test_entries_without_replicates_have_no_figure() -> None:
     rows, entries = published("mini")
     alone = [entry._replace(standing=entry.standing._replace(claim=None)) for entry in entries]
     assert suites.pictures(rows, alone) == []
+
+
+def test_a_curve_of_doses_goes_from_trained_to_all_blocks() -> None:
+    row = row_of("mini", "topk_sae")
+    renamed = {NULLS[0]: "cascade:1", NULLS[1]: "cascade:2", NULLS[2]: "cascade:4"}
+    assert not method.has_doses(row)
+    scores = row.scores.rename(index=renamed, level="variant")
+    dosed = row._replace(scores=scores)
+    assert method.has_doses(dosed)
+    shown = table(method.by_dose(dosed, PLAIN), "dose").drop_duplicates("dose").set_index("dose")
+    assert sorted(shown.index) == [0, 1, 2, 4]
+    for dose, variant in ((0, "trained"), (1, NULLS[0]), (2, NULLS[1]), (4, NULLS[2])):
+        expected = row.scores.xs(variant, level="variant")[PLAIN].groupby("replicate").mean().mean()
+        assert shown.loc[dose, "value"] == pytest.approx(expected, rel=1e-5)
+    assert (shown["low"] < shown["value"]).all()
+
+
+def test_roc_curves_are_means_over_replicates_at_equal_false_positive_rates() -> None:
+    points = np.linspace(0, 1, 11)
+    parts = [
+        pd.DataFrame(
+            {"scorer": scorer, "false_positive_rate": points, "true_positive_rate": points**power, "variant": variant}
+        ).assign(place="layers.1", replicate=replicate, method_seed=0)
+        for scorer, variant, replicate, power in [
+            (PLAIN, "trained", 0, 0.5), (PLAIN, "trained", 1, 0.25), (PLAIN, "step0", 0, 1.0), ("other", "step0", 0, 9),
+        ]
+    ]  # fmt: skip
+    shown = table(method.roc(pd.concat(parts, ignore_index=True), PLAIN), "variant")
+    trained = shown[shown.variant == "trained"].sort_values("x")
+    assert trained["y"].to_numpy() == pytest.approx((points**0.5 + points**0.25) / 2, rel=1e-5)
+    assert (shown[shown.variant == "step0"]["x"] == shown[shown.variant == "step0"]["y"]).all()
+
+
+def test_entropy_against_score_is_of_bins_that_hold_enough() -> None:
+    row = row_of("mini", "topk_sae")
+    every = row.samples()
+    entropy = np.where(np.arange(len(every)) % 2, 0.2, 1.3)
+    entropy[every.index[every["variant"] == "step0"][:5]] = 7.0
+    told = row._replace(samples=lambda: every.assign(**{latent.ENTROPY: entropy}))
+    assert latent.has_entropy(told)
+    shown = table(latent.by_entropy(told), "entropy").drop_duplicates(["variant", "entropy"])
+    assert set(shown["entropy"]) == {0.25, 1.25}, "five latents are no bin"
+    asked = resolved.asked(told)
+    low = asked[(asked["variant"] == "trained") & (asked[latent.ENTROPY] == 0.2)]["score"]
+    point = shown[(shown["variant"] == "trained") & (shown["entropy"] == 0.25)].iloc[0]
+    assert point["value"] == pytest.approx(low.mean(), rel=1e-5)
+    assert (point["low"], point["high"]) == pytest.approx((low.quantile(0.25), low.quantile(0.75)), rel=1e-5)

@@ -20,10 +20,11 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmark.errors import BadInput
-from leaderboard import board, results
+from benchmark.stats.multiplicity import Rank
+from leaderboard import board, headline, results
 from leaderboard.rows import PLACE, ResultRow
 from leaderboard.site import build
-from leaderboard.site.columns import COLUMNS
+from leaderboard.site.columns import COLUMNS, cells, ties
 
 METHODS = ("topk_sae", "saelens_jumprelu", "kmeans", "random_directions")
 NOWHERE = Path("nowhere")
@@ -104,7 +105,7 @@ def test_the_board_reads_without_javascript(site: Path) -> None:
     for column in COLUMNS:
         assert column.says in text.replace("&#39;", "'")
     assert "+0.0742" in text
-    assert "<svg" not in text
+    assert text.count("<svg ") == text.count('<svg role="img" aria-label="') == 2
     method = (site / "mini" / "methods" / "topk_sae.html").read_text(encoding="utf-8")
     assert "fidelity parity" in method
     assert "recovered_variance@1" in method
@@ -142,7 +143,7 @@ def test_markup_is_text_wherever_it_stands(tmp_path: Path) -> None:
         text = page.read_text(encoding="utf-8")
         assert HOSTILE not in text
         own = {"index.html": 1}.get(page.name, 3 if ".latents" in page.name else 0) if page.parent != root else 0
-        assert Links(text).tags.count("script") == 1 + own
+        assert Links(text).tags.count("script") == 2 + own
     assert "&lt;script&gt;" in (root / "mini" / "index.html").read_text(encoding="utf-8")
 
 
@@ -156,10 +157,32 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
     build.build(tmp_path / "site", chosen()[:1], NOWHERE)
     build.build(tmp_path / "site", [], NOWHERE)
     kept = sorted(path.name for path in (tmp_path / "site").rglob("*") if path.is_file())
-    assert kept == [build.MARKER, "index.html", "latents.js", "notes.txt", "site.css", "site.js"]
+    assert not (tmp_path / "site" / "mini").exists()
+    assert kept == [build.MARKER, "figures.js", "index.html", "latents.js", "notes.txt", "site.css", "site.js"]
     (tmp_path / "link").symlink_to(tmp_path / "site")
     with pytest.raises(BadInput, match="is a link"):
         build.build(tmp_path / "link", [], NOWHERE)
+
+
+def test_after_a_bench_own_methods_have_pages_and_stand_beside_the_others(tmp_path: Path) -> None:
+    rows = chosen()
+    named = {(row.suite, row.info.method) for row in rows if row.info.method == "kmeans"}
+    root = build.build(tmp_path / "site", rows, NOWHERE, named).parent
+    text = (root / "mini" / "index.html").read_text(encoding="utf-8")
+    pages = [link for link in Links(text).found if link.startswith("methods/")]
+    assert pages == ["methods/kmeans.html"]
+    assert all(method in text for method in METHODS)
+    assert "make site" in text
+    assert {path.name for path in (root / "mini" / "methods").glob("*.html")} >= {"kmeans.html"}
+    assert not (root / "mini" / "methods" / "topk_sae.html").exists()
+
+
+def test_tied_rows_share_a_letter() -> None:
+    (row,) = (row for row in chosen() if row.info.method == "kmeans")
+    (entry,) = headline.entries([row], board.known_floors())
+    groups = [Rank(1, 1, 1), Rank(2, 4, 2), None, Rank(2, 4, 2), Rank(5, 6, 3), Rank(5, 6, 3)]
+    assert ties([entry._replace(rank=rank) for rank in groups]) == ["", "A", "", "A", "B", "B"]
+    assert cells(entry._replace(rank=groups[1]), "kmeans", "A", of_decoder=False)["rank"].text == "2 to 4 A"
 
 
 def test_a_method_may_be_called_index(tmp_path: Path) -> None:
@@ -225,12 +248,24 @@ def numbers(page: Page, column: str) -> list[float]:
 
 def test_from_the_landing_page_to_a_method(page: Page) -> None:
     assert "trained network" in page.locator("h1").inner_text()
-    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert page.locator("figure svg").count() == 1
     page.get_by_role("link", name="mini").click()
     page.get_by_role("link", name="saelens_jumprelu").click()
     assert page.locator("h1").inner_text() == "saelens_jumprelu"
     assert page.locator("tr", has_text="fidelity parity").locator("td").first.inner_text() == "no"
-    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert page.locator("figure svg").count() >= 4
+
+
+def test_a_figure_says_what_is_under_the_pointer(page: Page, site: Path) -> None:
+    page.goto((site / "mini" / "index.html").as_uri())
+    point = page.locator("figure svg [aria-roledescription=point][aria-label*='name: kmeans']").first
+    point.hover()
+    assert "gap: 0.0978" in page.locator(".tip").inner_text()
+    assert page.locator("figure svg .dim").count() > 0
+    assert page.locator("figure svg .dim[aria-label*='name: kmeans']").count() == 0
+    page.locator("h1").hover()
+    assert not page.locator(".tip").is_visible()
+    assert page.locator("figure svg .dim").count() == 0
 
 
 def test_the_board_is_sorted_filtered_and_remembered_in_the_address(page: Page, site: Path) -> None:
@@ -242,7 +277,7 @@ def test_the_board_is_sorted_filtered_and_remembered_in_the_address(page: Page, 
     assert page.locator("th[data-key=gap]").get_attribute("aria-sort") == "descending"
     page.locator("th[data-key=gap] button").press("Enter")
     assert numbers(page, "gap") == sorted(numbers(page, "gap"))
-    page.get_by_label("kind").select_option("floor")
+    page.get_by_role("combobox", name="kind").select_option("floor")
     assert set(methods_shown(page)) == {"kmeans", "random_directions"}
     assert "2 of 4 rows" in page.locator("output").inner_text()
     address = page.url
@@ -251,8 +286,8 @@ def test_the_board_is_sorted_filtered_and_remembered_in_the_address(page: Page, 
     page.goto("about:blank")
     page.goto(address)
     assert methods_shown(page) == ["random_directions", "kmeans"]
-    page.get_by_label("kind").select_option("")
-    page.get_by_label("find").fill("TOPK")
+    page.get_by_role("combobox", name="kind").select_option("")
+    page.get_by_role("searchbox", name="find").fill("TOPK")
     assert methods_shown(page) == ["topk_sae"]
 
 
@@ -285,7 +320,7 @@ def test_a_latent_is_found_and_compared_with_the_nulls(page: Page, site: Path) -
     every = len(methods_shown(page))
     assert not page.locator("#compare").is_visible()
     page.get_by_role("button", name="trained", exact=True).click()
-    page.get_by_label("find").fill("THE WORD 4 ")
+    page.get_by_role("searchbox", name="find").fill("THE WORD 4 ")
     assert methods_shown(page) == ["4"]
     page.get_by_role("link", name="4", exact=True).press("Enter")
     cards = page.locator("#compare article")
@@ -305,9 +340,9 @@ def test_a_latent_is_found_and_compared_with_the_nulls(page: Page, site: Path) -
     page.goto(address)
     assert methods_shown(page) == ["4"]
     assert page.locator("#compare article p").first.inner_text() == score
-    page.get_by_label("find").fill("</SCRIPT>")
+    page.get_by_role("searchbox", name="find").fill("</SCRIPT>")
     assert len(methods_shown(page)) == every
-    page.get_by_label("find").fill("no such word")
+    page.get_by_role("searchbox", name="find").fill("no such word")
     assert methods_shown(page) == []
 
 

@@ -32,7 +32,7 @@ class Known(NamedTuple):
     documents: NDArray[np.int64]
 
 
-class Told(NamedTuple):
+class ConceptRecovery(NamedTuple):
     """All concept metrics, one line per concept, and of each drawn latent the token class and the other concept that it
     tells best.
     """
@@ -49,12 +49,12 @@ class _Asked(NamedTuple):
     every: NDArray[np.float64]
 
 
-def recovery(codes: sparse.csr_array, drawn: NDArray[np.int64], known: Known, *, probes: bool) -> Told:
+def recovery(codes: sparse.csr_array, drawn: NDArray[np.int64], known: Known, *, probes: bool) -> ConceptRecovery:
     """Of codes [token, n_latents] and the drawn latents [latent]."""
     asked = [_asked(codes, drawn, members, known, probes=probes) for members in _asked_together(known.families)]
     table = pd.concat([one.table for one in asked], ignore_index=True)
     every = np.concatenate([one.every for one in asked], axis=1)
-    return Told(_values(table, probes=probes), table, _matches(table, every))
+    return ConceptRecovery(_values(table, probes=probes), table, _matches(table, every))
 
 
 def _matches(table: pd.DataFrame, every: NDArray[np.float64]) -> dict[str, list[object]]:

@@ -178,7 +178,7 @@ class Quantities:
         return autointerp.token_distribution(self.firing, self.trusted.text)
 
     @cached_property
-    def concepts(self) -> concepts.Told:
+    def concepts(self) -> concepts.ConceptRecovery:
         """Recovery and, where they are asked for, probes."""
         tokens = self.trusted.score
         known = concepts.Known(self.trusted.families, tokens.ids, tokens.documents)
