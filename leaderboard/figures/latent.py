@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import altair as alt
 import numpy as np
+import pandas as pd
 
-from benchmark.spec.variant import ordered
+from benchmark.spec.variant import Variant, ordered
 from benchmark.stats.frequency import EDGES
 from benchmark.tracks.contract import track_class
 from leaderboard import resolved
@@ -35,6 +36,11 @@ def by_frequency(row: ResultRow) -> style.Figure:
     return alt.layer(zero, made)
 
 
+def has_pairs(row: ResultRow) -> bool:
+    """Whether the row has latents on trained and on a null of the same replicates, as case mode has not."""
+    return bool(resolved.curves(row))
+
+
 def has_latents(row: ResultRow) -> bool:
     """Whether drawn latents of the row have a score and a rate."""
     return not resolved.asked(row).empty
@@ -42,7 +48,7 @@ def has_latents(row: ResultRow) -> bool:
 
 def by_latent(row: ResultRow) -> style.Figure:
     """What share of the drawn latents score at most so much in the headline, over all cells of a variant."""
-    latents, lines = resolved.asked(row), []
+    latents, lines = _pooled(row), []
     for variant in ordered(map(str, latents["variant"].unique())):
         scores = np.sort(latents.loc[latents["variant"] == variant, "score"].to_numpy(float))
         shares = np.linspace(0, 1, POINTS)
@@ -72,7 +78,7 @@ def by_entropy(row: ResultRow) -> style.Figure:
     """The headline by the entropy of a latent's tokens, in bins of half a nat that hold ten latents: their mean, and
     the middle half of them as a band (2501.17727 v2, appendix H).
     """
-    latents = resolved.asked(row).dropna(subset=[ENTROPY])
+    latents = _pooled(row).dropna(subset=[ENTROPY])
     bins = latents.assign(bin=(latents[ENTROPY].astype(float) // STEP + 0.5) * STEP)
     lines: list[dict[str, object]] = [
         {
@@ -84,3 +90,9 @@ def by_entropy(row: ResultRow) -> style.Figure:
     ]  # fmt: skip
     x = alt.X("entropy:Q", title="entropy of a latent's activation over token ids, nats", scale=alt.Scale(zero=False))
     return drawn.of_variants(lines, x, style.named(track_class(row.info.track).headline))
+
+
+def _pooled(row: ResultRow) -> pd.DataFrame:
+    """Latents with their scores, the draws of case mode as one null."""
+    latents = resolved.asked(row)
+    return latents.assign(variant=[Variant.parse(str(name)).name for name in latents["variant"]])

@@ -21,23 +21,39 @@ WIDTHS = ("expansion_factor", "n_latents")
 
 
 def by_place(row: ResultRow, metric: str) -> style.Figure:
-    """A metric at each place, a line per variant with its 95 % band for all places at once (2501.17727, Figure 3)."""
+    """A metric at each place, a line per variant with its 95 % band for all places at once (2501.17727, Figure 3); in
+    case mode from the least to the greatest of a null's draws.
+    """
     places = sorted(row.scores.index.unique("place"), key=standings.natural)
     tables = {place: standings.replicated(row, place, [metric])[metric].unstack("variant") for place in places}
     lines: list[dict[str, object]] = []
     for variant in ordered({str(name) for table in tables.values() for name in table}):
-        known = {place: table[variant].dropna() for place, table in tables.items() if variant in table}
+        known = {place: values for place, table in tables.items() if (values := _of(variant, table)) is not None}
         values = pd.concat(known, axis=1).dropna()
-        bounds = banded(values.to_numpy(float)) if len(known) == len(places) else None
+        drawn_again = values.index.name == "draw"
+        band = (values.min(), values.max()) if drawn_again else banded(values.to_numpy(float))
+        bounds = band if len(known) == len(places) and len(values) > 1 else None
         for number, (place, scores) in enumerate(known.items()):
             # Under a band the mean is of the replicates that the band is of.
             shown = values[place] if bounds else scores
-            low, high = (float(bound[number]) for bound in bounds) if bounds else (np.nan, np.nan)
+            low, high = (float(np.asarray(bound)[number]) for bound in bounds) if bounds else (np.nan, np.nan)
             if len(shown):
                 line = {"place": place, "variant": variant, "value": float(shown.mean()), "low": low, "high": high}
                 lines.append(line)
     x = alt.X("place:N", sort=places, title="hookpoint", axis=alt.Axis(labelAngle=0))
     return drawn.of_variants(lines, x, style.named(metric))
+
+
+def _of(variant: str, table: pd.DataFrame) -> pd.Series | None:
+    """A variant's values by replicate, or in case mode by draw; None where there is none of it."""
+    if variant in table:
+        return table[variant].dropna()
+    draws = {Variant.parse(str(name)).draw: name for name in table if Variant.parse(str(name)).name == variant}
+    if not draws:
+        return None
+    every = {draw: table[name].dropna() for draw, name in draws.items()}
+    values = pd.Series({draw: one.iloc[0] for draw, one in every.items() if len(one)}, dtype=float)
+    return values.sort_index().rename_axis("draw")
 
 
 def by_width(rows: Sequence[ResultRow], metric: str) -> style.Figure:
@@ -108,9 +124,10 @@ def _dose(variant: str) -> int | None:
 
 def roc(curves: pd.DataFrame, scorer: str) -> style.Figure:
     """ROC curves of one scorer's items, a panel for each place and a line for each variant: true positive rates are
-    averaged over replicates at equal false positive rates (2501.17727, Figures 1, 2, 8 to 10).
+    averaged over replicates, and draws in case mode, at equal false positive rates (2501.17727, Figures 1, 2, 8 to 10).
     """
     asked = curves[curves["scorer"] == scorer]
+    asked = asked.assign(variant=[Variant.parse(str(name)).name for name in asked["variant"]])
     columns = ["place", "variant", "false_positive_rate"]
     means = asked.groupby(columns, sort=True)["true_positive_rate"].mean().reset_index()
     looks = style.variants(map(str, means["variant"].unique()))

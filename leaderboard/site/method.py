@@ -82,8 +82,7 @@ def _write_latents(
 
 
 def _figures(rows: Sequence[ResultRow], runs: Path) -> Iterator[tuple[str, style.Figure]]:
-    """Of one method on one suite: what a figure shows, and the figure; in case mode there is none yet."""
-    rows = [row for row in rows if row.info.content["subject"].get("null_draws") is None]
+    """Of one method on one suite: what a figure shows, and the figure."""
     for row in rows:
         track, label = track_class(row.info.track), row.info.label
         metrics = [name for name in dict.fromkeys((track.plain, track.headline)) if name in row.scores]
@@ -97,15 +96,17 @@ def _figures(rows: Sequence[ResultRow], runs: Path) -> Iterator[tuple[str, style
         for scorer in sorted(set(metrics) & set(curves["scorer"])):
             said = f"ROC curves of {scorer} over all items, a line for each variant ({label})"
             yield said, method_figures.roc(curves, scorer)
-        if latent_figures.has_latents(row):
+        if latent_figures.has_pairs(row):
             said = f"Gap of the headline by how often latents fire ({label})"
             yield said, latent_figures.by_frequency(row)
+        if latent_figures.has_latents(row):
             said = f"Which share of latents scores at most so much ({label})"
             yield said, latent_figures.by_latent(row)
         if latent_figures.has_entropy(row):
             said = f"Headline of latents by the entropy of their tokens ({label})"
             yield said, latent_figures.by_entropy(row)
-    plain = [row for row in rows if track_class(row.info.track).plain in row.scores]
+    replicated = [row for row in rows if row.info.content["subject"].get("null_draws") is None]
+    plain = [row for row in replicated if track_class(row.info.track).plain in row.scores]
     if method_figures.differ_in_width(plain):
         track = track_class(plain[0].info.track)
         yield f"{track.plain} by the number of latents", method_figures.by_width(plain, track.plain)

@@ -250,3 +250,19 @@ def test_entropy_against_score_is_of_bins_that_hold_enough() -> None:
     point = shown[(shown["variant"] == "trained") & (shown["entropy"] == 0.25)].iloc[0]
     assert point["value"] == pytest.approx(low.mean(), rel=1e-5)
     assert (point["low"], point["high"]) == pytest.approx((low.quantile(0.25), low.quantile(0.75)), rel=1e-5)
+
+
+def test_in_case_mode_a_null_is_shown_from_its_least_to_its_greatest_draw() -> None:
+    row = row_of("mini", "topk_sae")
+    one = row.scores[row.scores.index.get_level_values("replicate") == 0]
+    draws = []
+    for draw in range(3):
+        moved = one.rename(index={name: f"{name}:{draw}" for name in NULLS}, level="variant")
+        nulls = moved.index.get_level_values("variant").str.contains(":")
+        draws.append(moved[nulls].assign(**{PLAIN: 0.5 + 0.1 * draw}))
+    kept = one[~one.index.get_level_values("variant").isin(NULLS)]
+    shown = table(method.by_place(row._replace(scores=pd.concat([kept, *draws])), PLAIN), "place")
+    step0 = shown[shown.variant == "step0"].iloc[0]
+    assert (step0["low"], step0["value"], step0["high"]) == pytest.approx((0.5, 0.6, 0.7))
+    assert set(shown.variant) == {"trained", "noise-embeddings", *NULLS}
+    assert shown[shown.variant == "trained"]["low"].isna().all()

@@ -201,14 +201,21 @@ def in_case_mode(row: ResultRow) -> ResultRow:
     drawn = [nulls.assign(variant=nulls["variant"] + f":{draw}") for draw in range(2)]
     scores = pd.concat([one[one["variant"].isin(["trained", "noise-embeddings", "step0"])], *drawn]).set_index(PLACE)
     cells = row.cells.reindex(scores.index)
-    return row._replace(info=row.info.model_copy(update={"content": content}), scores=scores, cells=cells)
+    every = row.samples()
+    every = every[every["replicate"] == 0]
+    names = {name: f"{name}:0" for name in ("rerandomized", "rerandomized-keep-embeddings")}
+    every = every[every["variant"] != "step0"].replace({"variant": names})
+    info = row.info.model_copy(update={"content": content})
+    return row._replace(info=info, scores=scores, cells=cells, samples=lambda: every)
 
 
 def test_a_subject_with_one_training_seed_has_a_page(tmp_path: Path) -> None:
     (row,) = (row for row in chosen() if row.info.method == "topk_sae")
     root = build.build(tmp_path / "site", [in_case_mode(row)], NOWHERE).parent
     (page,) = (path for path in root.rglob("topk_sae*.html") if ".latents" not in path.name)
-    assert "recovered_variance@1" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "recovered_variance@1" in text
+    assert text.count("<svg ") == 3
 
 
 @pytest.fixture(scope="module")
