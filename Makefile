@@ -13,7 +13,7 @@ PYTHON ?=
 GUARD := .guard
 
 # What the user says reaches commands as text: neither make nor the shell reads it.
-SAID := METHOD SAMPLE REVIEW FILES HEAD OUT NAME TRACK SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE SALT
+SAID := METHOD SAMPLE SUBJECTS REVIEW FILES HEAD OUT NAME TRACK SUITE RUNS PRESET ISOLATION JOBS JUDGE BASE SALT
 $(foreach name,$(SAID),$(eval override $(name) := $$(value $(name))))
 export $(SAID)
 
@@ -48,6 +48,7 @@ help:
 	@echo "make review BASE=origin/main                        may this branch be a pull request with a method? (what CI asks)"
 	@echo "make verify METHOD=mine SAMPLE=4 [SUITE=...]        compute some published cells again, drawn by a fresh key"
 	@echo "  FRESH=1                                               ... with seeds, draws and nulls that nobody knew"
+	@echo "  FRESH=1 SUBJECTS=folder                               ... and on networks that nobody else has (docs/trust.md)"
 	@echo "make site                                           pages of your results and the published ones, which open from disk"
 	@echo "make leaderboard                                    render the boards"
 	@echo "make validate-statistics                            simulate what the statistic promises, minutes"
@@ -91,7 +92,7 @@ comment: $(SETUP)
 	@$(PY) -m benchmark comment "$$REVIEW" $(if $(FILES),--files "$$FILES") $(if $(HEAD),--head "$$HEAD") $(if $(OUT),--out "$$OUT")
 
 verify: $(SETUP)
-	@$(PY) -m benchmark verify "$$METHOD" --sample "$${SAMPLE:-4}" $(if $(filter command environment,$(SUITE_FROM)),--suite "$$SUITE") --runs "$$RUNS" $(if $(FRESH),--fresh) $(if $(MARK),--mark)
+	@$(PY) -m benchmark verify "$$METHOD" --sample "$${SAMPLE:-4}" $(if $(filter command environment,$(SUITE_FROM)),--suite "$$SUITE") --runs "$$RUNS" $(if $(FRESH),--fresh) $(if $(SUBJECTS),--subjects "$$SUBJECTS") $(if $(MARK),--mark)
 
 publish: $(SETUP)
 	@$(PY) -m benchmark publish "$$METHOD" --runs "$$RUNS" $(if $(filter command,$(SUITE_FROM)),--suite "$$SUITE")

@@ -14,7 +14,7 @@ import numpy as np
 from benchmark import keyed, registry
 from benchmark.errors import BadInput
 from benchmark.execution import environments
-from benchmark.models.mini import builtin
+from benchmark.models.mini import builtin, unpublished
 from benchmark.records import MetricValue, Record
 from benchmark.reporting import Reporter
 from benchmark.run import pipeline
@@ -113,14 +113,29 @@ def _suite_of(record: Record, every: bool) -> Suite:
     )
 
 
-def recompute(record: Record, reporter: Reporter, kept: Store | None = None, *, fresh: str | None = None) -> Record:
+def recompute(
+    record: Record,
+    reporter: Reporter,
+    kept: Store | None = None,
+    *,
+    fresh: str | None = None,
+    subjects: Path | None = None,
+) -> Record:
     """The cell, fitted and scored again in a folder of its own; what its method requires is kept in `kept`. A `fresh`
-    salt gives seeds, draws and the null's weights that nobody could prepare for.
+    salt gives seeds, draws and the null's weights that nobody could prepare for, and of `subjects` a training seed.
+
+    Raises:
+        BadInput: a record that does not say enough, a cell that fails, or `subjects` that are not the record's.
     """
     method = methods.load(record.where.method)
     suite = suite_of(record, every=method.manifest.scope == "model")
     if fresh is not None:
         suite = suite.model_copy(update={"variants": (_drawn_anew(record.where.variant, fresh),)})
+    if fresh is not None and subjects is not None:
+        other = unpublished.draw(record.where.source, record.where.revision, subjects, fresh)
+        replicates = {record.where.replicate: str(other.folder.parent)}
+        named = suite.subject.model_copy(update={"replicates": replicates, "revision": other.revision})
+        suite = suite.model_copy(update={"subject": named})
     salt = record.salt if fresh is None else fresh
     run = MethodRun(method, [RunSettings(record.where.label, record.settings, salt, record.blind)])
     if method.requirements and kept is not None:
@@ -179,7 +194,8 @@ def compare(record: Record, again: Record, row: Sequence[Record] = ()) -> Verifi
     `prediction`).
     """
     fresh = again.salt != record.salt
-    if again.where.variant != record.where.variant:  # a null's weights are others then, as they should be
+    if (again.where.variant, again.where.source) != (record.where.variant, record.where.source):
+        # Weights are others then, as they should be.
         record, again = _but_weights(record), _but_weights(again)
     differences = [
         f"{name}: {before} is now {after}"
@@ -204,8 +220,9 @@ def compare(record: Record, again: Record, row: Sequence[Record] = ()) -> Verifi
             for name, spread in spreads.items()
             if (distance := _distance(record, again, name, spread)) > apart(1.0, spread.replicates)
         ]
+        new = "seeds" if again.where.source == record.where.source else "training seed, seeds"
         why = (
-            "seeds, draws and nulls are new"
+            f"{new}, draws and nulls are new"
             if fresh
             else "the platform is another one, where sums round otherwise and training goes on from there"
         )
@@ -261,7 +278,8 @@ def _distance(record: Record, again: Record, name: str, known: _Known) -> float:
 
 
 def _but_weights(record: Record) -> Record:
-    return record.model_copy(update={"hashes": {name: one for name, one in record.hashes.items() if name != "weights"}})
+    kept = {name: one for name, one in record.hashes.items() if name not in ("weights", "checkpoint")}
+    return record.model_copy(update={"hashes": kept})
 
 
 def equal(one: MetricValue, other: MetricValue, *, relative: float = RELATIVE) -> bool:

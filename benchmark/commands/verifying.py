@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from benchmark.checks import guard, verify
 from benchmark.checks.verify import Verified
 from benchmark.commands.shared import MethodName, Runs, app, chosen_methods, clean_errors, console
 from benchmark.errors import BadInput
+from benchmark.models.mini import unpublished
 from benchmark.reporting import Finding, plain, reporter
 from benchmark.run import pipeline
 from benchmark.spec import method as methods
@@ -41,15 +43,22 @@ def verify_record(  # noqa: PLR0917  typer: every option is a parameter
     fresh: Annotated[
         bool, typer.Option("--fresh", help="With seeds, draws and nulls that nobody knew: values within the spread.")
     ] = False,
+    subjects: Annotated[
+        Path | None,
+        typer.Option("--subjects", help="With --fresh, on training seeds of this folder, which nobody else has."),
+    ] = None,
     mark: Annotated[bool, typer.Option("--mark", help="Call rows verified whose sampled cells are the same.")] = False,
     runs: Runs = Path("runs"),
 ) -> None:
     """Compute one cell again from its record alone, or a sample of a method's, and say what came out otherwise."""
     with clean_errors():
+        if subjects is not None and not fresh:
+            raise BadInput("--subjects goes with --fresh: values of other networks are compared within the spread")
+        again = partial(_again, kept=Store(runs), fresh=fresh, subjects=subjects)
         if number is None:
             if mark or key or suite:
                 raise BadInput("--mark, --key and --suite go with --sample")
-            _, drifted = _again([latents.find(record, runs, board.RESULTS)], Store(runs), fresh=fresh)
+            _, drifted = again([latents.find(record, runs, board.RESULTS)])
             if drifted:
                 raise typer.Exit(1)
             return
@@ -57,7 +66,7 @@ def verify_record(  # noqa: PLR0917  typer: every option is a parameter
         cells = latents.published(board.RESULTS, record, suite, runs / "details")
         chosen = [cells[score_id]() for score_id in verify.sample(list(cells), number, key)]
         console.print(f"{len(chosen)} of {len(cells)} cells, drawn by --key {key}", highlight=False)
-        found, drifted = _again(chosen, Store(runs), fresh=fresh)
+        found, drifted = again(chosen)
         moved = sum(bool(one.moved) for one in found)
         if drifted:
             console.print(f"{moved} of {len(found)} cells came out otherwise", style="red")
@@ -118,21 +127,27 @@ def comment_review(
         out.write_text(text, encoding="utf-8")
 
 
-def _again(cells: Sequence[FoundCell], kept: Store, *, fresh: bool) -> tuple[list[Verified], bool]:
+def _again(
+    cells: Sequence[FoundCell], *, kept: Store, fresh: bool, subjects: Path | None
+) -> tuple[list[Verified], bool]:
     """Cells computed again, and whether more came out otherwise than chance explains; prints what did."""
     if fresh and (alone := [cell for cell in cells if not verify.has_spread(cell.record, cell.others)]):
         raise BadInput(
             f"record {alone[0].record.score_id} cannot be computed with fresh seeds: its row has under three other "
             "replicates, which would say how far values may lie apart"
         )
-    found = [_one_again(cell, kept, fresh=fresh) for cell in cells]
+    if subjects is not None:
+        for where in (cell.record.where for cell in cells):
+            unpublished.draw(where.source, where.revision, subjects, "before minutes of compute")
+    found = [_one_again(cell, kept, fresh=fresh, subjects=subjects) for cell in cells]
     track = track_class(cells[0].record.where.track)
     return found, verify.drifted(found, {track.headline, *track.beside})
 
 
-def _one_again(cell: FoundCell, kept: Store, *, fresh: bool) -> Verified:
+def _one_again(cell: FoundCell, kept: Store, *, fresh: bool, subjects: Path | None) -> Verified:
     with reporter(console) as report:
-        after = verify.recompute(cell.record, report, kept, fresh=secrets.token_hex(8) if fresh else None)
+        salt = secrets.token_hex(8) if fresh else None
+        after = verify.recompute(cell.record, report, kept, fresh=salt, subjects=subjects)
     verified = verify.compare(cell.record, after, cell.others)
     for difference in verified.differences:
         console.print(plain(difference), highlight=False, markup=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from benchmark import keyed
 from benchmark.checks import verify
 from benchmark.errors import BadInput
+from benchmark.models.mini import builtin, unpublished
 from benchmark.records import MetricValue, Record
 from benchmark.reporting import Silent
 from benchmark.run import pipeline
@@ -227,3 +229,44 @@ def test_what_a_method_requires_is_kept_from_one_cell_to_the_next(record: Record
     """Of a method without requirements nothing is kept."""
     verify.recompute(record, Silent(), Store(tmp_path / "runs"))
     assert not (tmp_path / "runs").exists()
+
+
+def with_seed(folder: Path, name: str, source: Path | None = None) -> Path:
+    shutil.copytree(source or builtin.HOME / "seed5", folder / name)
+    return folder
+
+
+def test_networks_that_nobody_else_has_are_computed_on_and_compared_within_the_spread(
+    record: Record, tmp_path: Path
+) -> None:
+    again = verify.recompute(record, Silent(), fresh="abc", subjects=with_seed(tmp_path, "seed90125"))
+    assert again.where.source == "seed90125"
+    assert again.hashes["checkpoint"] != record.hashes["checkpoint"]
+    with_it = verify.recompute(record, Silent(), fresh="abc")
+    assert not verify.equal(again.metrics["fvu@1"], with_it.metrics["fvu@1"])
+    found = verify.compare(record, again, [record])
+    assert not found.exact
+    assert found.within.startswith("the spread of 0 other replicates: training seed, seeds, draws and nulls are new")
+    assert not [said for said in found.differences if "checkpoint" in said or "weights" in said]
+    assert found.of_the_same
+
+
+def test_what_is_no_unpublished_seed_is_refused_before_anything_is_computed(
+    record: Record, tmp_path: Path, subjects: Path
+) -> None:
+    where = record.where
+    for folder, said in (
+        (tmp_path, "holds no training seeds"),
+        (with_seed(tmp_path / "published", "seed5"), "seed5, which is published"),
+        (with_seed(tmp_path / "other", "seed77", subjects / "seed0"), "unknown revision"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            unpublished.draw(where.source, where.revision, folder, "abc")
+    with pytest.raises(BadInput, match="not the built-in subject"):
+        unpublished.draw("EleutherAI/pythia-70m", "main", tmp_path, "abc")
+    (tmp_path / "other" / "seed77").rename(tmp_path / "seed77")
+    last = f"step{builtin.steps(builtin.HOME / 'seed3')[-1]}"
+    (revision,) = (path for path in (tmp_path / "seed77").glob("step*") if path.name != "step0")
+    revision.rename(revision.parent / last)
+    with pytest.raises(BadInput, match="another recipe"):
+        unpublished.draw(where.source, where.revision, tmp_path, "abc")
