@@ -5,23 +5,30 @@ published rows are where somebody has put them.
 from __future__ import annotations
 
 import functools
+import hashlib
+import io
 from pathlib import Path
 
 import pandas as pd
+from pyarrow import ArrowException
 
+from benchmark.store import log
 from leaderboard.publication import details_of
 from leaderboard.rows import PLACE, ResultRow
 
-CONTEXT = ["row", "rank", "block", "start", "activation", "tokens", "activations"]
+CONTEXT = ["latent", "rank", "block", "start", "activation", "tokens", "activations"]
 CURVE = ["scorer", "false_positive_rate", "true_positive_rate"]
 WORDS = ["latent", "explanation"]
 
 
 def contexts(row: ResultRow, runs: Path, cells: pd.MultiIndex) -> pd.DataFrame:
-    """The strongest contexts of these cells' latents, each with its place; those of earlier versions, which had no
-    tokens apart, are left out.
-    """
-    return _beside(row, runs, cells, "contexts", CONTEXT).dropna(subset=["tokens"])
+    """The strongest contexts of these cells' latents, each with its place; see `known`."""
+    return known(_beside(row, runs, cells, "contexts", CONTEXT))
+
+
+def known(contexts: pd.DataFrame) -> pd.DataFrame:
+    """Contexts but those of earlier versions, which had no tokens apart."""
+    return contexts.reindex(columns=[*CONTEXT, *(name for name in PLACE if name in contexts)]).dropna(subset=["tokens"])
 
 
 def curves(row: ResultRow, runs: Path) -> pd.DataFrame:
@@ -50,11 +57,22 @@ def _published(row: ResultRow, runs: Path, cells: pd.MultiIndex, name: str, colu
     path = details_of(row, runs / "details")
     if path is None:
         return pd.DataFrame(columns=[*columns, *PLACE])
-    every = _read(path)
+    every = read(path)
     here = (every["table"] == name) & pd.MultiIndex.from_frame(every[PLACE]).isin(cells)
     return every[here].reindex(columns=[*columns, *PLACE]).reset_index(drop=True)
 
 
 @functools.lru_cache(maxsize=1)
-def _read(path: Path) -> pd.DataFrame:
-    return pd.read_parquet(path)
+def read(path: Path) -> pd.DataFrame:
+    """The details of a row; what is not what its name says is left out and named."""
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != path.stem:
+            raise ValueError("its content is not that of its name")
+        table = pd.read_parquet(io.BytesIO(data))
+        if missing := {"table", *PLACE} - set(table):
+            raise ValueError(f"it has no {', '.join(sorted(missing))}")
+        return table
+    except (OSError, ValueError, ArrowException) as error:
+        log.warning("left out: %s holds no details: %s", path, str(error).splitlines()[0])
+        return pd.DataFrame(columns=["table", *PLACE])

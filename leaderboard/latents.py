@@ -43,9 +43,7 @@ class Latent(NamedTuple):
 
 
 class RowLatents(NamedTuple):
-    """Latents, each a line with the four columns of its place, and contexts with the same; of a cell's contexts `row`
-    counts its latents.
-    """
+    """Latents, each a line with the four columns of its place, and contexts of these with the same."""
 
     latents: pd.DataFrame
     contexts: pd.DataFrame
@@ -98,19 +96,17 @@ def beside(row: ResultRow, runs: Path) -> RowLatents:
     """The drawn latents of a row's first replicate and method seed, with the words and contexts that are at hand below
     `runs`: beside the records, or among the details of published rows.
     """
-    first = row.cells.index[row.cells.index.get_level_values("replicate") == _first(row, "replicate")]
-    first = first[first.get_level_values("method_seed") == _first(row, "method_seed")]
+    cells = row.cells.index
+    _, replicate, _, seed = min(cells, key=lambda cell: (cell[1], cell[3]))
+    chosen = (cells.get_level_values("replicate") == replicate) & (cells.get_level_values("method_seed") == seed)
+    first = cells[chosen]
     assert isinstance(first, pd.MultiIndex)
     every = row.samples()
     own = every[pd.MultiIndex.from_frame(every[PLACE]).isin(first)].reset_index(drop=True)
-    words = details.words(row, runs, first) if "explanation" not in own else own.iloc[:0]
-    if len(words):
-        own = words.merge(own, on=[*PLACE, "latent"], how="left", validate="1:1")
+    if "explanation" not in own:
+        words = details.words(row, runs, first).drop_duplicates([*PLACE, "latent"])
+        own = own.merge(words, on=[*PLACE, "latent"], how="left") if len(words) else own
     return RowLatents(own, details.contexts(row, runs, first))
-
-
-def _first(row: ResultRow, level: str) -> int:
-    return int(row.cells.index.unique(level).min())
 
 
 def table(cell: FoundCell) -> pd.DataFrame:
@@ -136,7 +132,7 @@ def one(cell: FoundCell, latent: int) -> Latent:
         drawn = ", ".join(map(str, sorted(frame["latent"])[:8]))
         raise BadInput(f"latent {latent} was not drawn there: drawn are {drawn}, …; leave --latent out for all")
     contexts = cell.contexts()
-    return Latent(chosen.iloc[0], contexts[contexts["row"] == chosen.index[0]])
+    return Latent(chosen.iloc[0], contexts[contexts["latent"] == latent])
 
 
 def record_of(row: ResultRow, place: CellPlace) -> Record:
@@ -193,21 +189,16 @@ def _own(path: Path) -> FoundCell:
         return pd.read_parquet(path.with_suffix(".parquet"))
 
     def contexts() -> pd.DataFrame:
-        return _contexts(pd.read_parquet(path.with_suffix(".contexts.parquet")))
+        return details.known(pd.read_parquet(path.with_suffix(".contexts.parquet")))
 
     return FoundCell(record, others, latents, contexts, "")
-
-
-def _contexts(table: pd.DataFrame) -> pd.DataFrame:
-    """Of a table of them; those of earlier versions had no tokens apart, and are left out."""
-    return table.reindex(columns=details.CONTEXT).dropna(subset=["tokens"])
 
 
 def _published(row: ResultRow, place: CellPlace, folder: Path) -> FoundCell:
     elsewhere = publication.details_of(row, folder)
 
     def part(name: str) -> pd.DataFrame:
-        every = pd.read_parquet(elsewhere) if elsewhere else pd.DataFrame(columns=[*PLACE, "table"])
+        every = details.read(elsewhere) if elsewhere else pd.DataFrame(columns=[*PLACE, "table"])
         own = every[(every["table"] == name) & (pd.MultiIndex.from_frame(every[PLACE]) == place)]
         return own.dropna(axis=1, how="all").reset_index(drop=True)
 
@@ -220,7 +211,7 @@ def _published(row: ResultRow, place: CellPlace, folder: Path) -> FoundCell:
         return told[["latent", "explanation"]].merge(own, on="latent", how="left", validate="1:1")
 
     def contexts() -> pd.DataFrame:
-        return _contexts(part("contexts"))
+        return details.known(part("contexts"))
 
     note = ""
     if elsewhere is None:

@@ -41,6 +41,7 @@ from benchmark.spec import suite as suites
 from benchmark.spec import template
 from benchmark.store import Store
 from leaderboard import board
+from leaderboard.site import folder
 
 
 @app.command()
@@ -72,6 +73,7 @@ def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
         chosen, chosen_runs = chosen_methods(method, suite, preset, judge)
         store, started = Store(runs), time.monotonic()
         store.check()
+        folder.check(store.root / folder.NAME)
         chosen_runs = salted(chosen_runs, store, salt)
         with reporter(console) as report:
             outcome = pipeline.run(chosen, chosen_runs, store, isolation, report, jobs=jobs, replay=replay)
@@ -82,12 +84,13 @@ def run(  # noqa: PLR0913, PLR0917  typer: every option is a parameter
             f"{outcome.computed} cells computed, {outcome.cached} were done, in "
             f"{duration(time.monotonic() - started).removeprefix('about ')}"
         )
-        from leaderboard.site import build  # noqa: PLC0415  most commands draw nothing
-
-        for what, path in {**paths, "site": build.local(store)}.items():
+        for what, path in paths.items():
             console.print(f"{what}: {terminal.said(str(path))}", highlight=False, soft_wrap=True)
         if outcome.judge:
             console.print(terminal.judge_summary(outcome.judge))
+        from leaderboard.site import build  # noqa: PLC0415  most commands draw nothing
+
+        console.print(f"site: {terminal.said(str(build.local(store)))}", highlight=False, soft_wrap=True)
         if outcome.failed:
             console.print(f"{len(outcome.failed)} cells failed; the same command tries them again", style="red")
             raise typer.Exit(1)

@@ -89,13 +89,13 @@ def render(runs: Runs = Path("runs")) -> None:
 @app.command()
 def site(runs: Runs = Path("runs")) -> None:
     """Write pages of your results and the published ones, which open from disk, below the results folder."""
-    from leaderboard.site import build  # noqa: PLC0415  most commands draw nothing
+    from leaderboard.site import build, folder  # noqa: PLC0415  most commands draw nothing
 
     with clean_errors():
         store = Store(runs)
         store.check()
         every = board.local(store, *sorted(path.name for path in board.RESULTS.iterdir()))[1]
-        first = build.build(store.root / build.FOLDER, every, store.root)
+        first = build.build(store.root / folder.NAME, every, store.root)
         console.print(terminal.said(str(first)), highlight=False, soft_wrap=True)
 
 

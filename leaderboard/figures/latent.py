@@ -71,14 +71,16 @@ def by_latent(row: ResultRow) -> style.Figure:
 
 def has_entropy(row: ResultRow) -> bool:
     """Whether drawn latents of the row have an entropy, too."""
-    return ENTROPY in resolved.asked(row)
+    asked = resolved.asked(row)
+    return ENTROPY in asked and bool(asked[ENTROPY].notna().any())
 
 
 def by_entropy(row: ResultRow) -> style.Figure:
     """The headline by the entropy of a latent's tokens, in bins of half a nat that hold ten latents: their mean, and
-    the middle half of them as a band (2501.17727 v2, appendix H).
+    the middle half of them as a band (2501.17727 v2, appendix H). Latents that could not be asked about are left out.
     """
-    latents = _pooled(row).dropna(subset=[ENTROPY])
+    headline = track_class(row.info.track).headline
+    latents = _pooled(row).dropna(subset=[ENTROPY, headline])
     bins = latents.assign(bin=(latents[ENTROPY].astype(float) // STEP + 0.5) * STEP)
     lines: list[dict[str, object]] = [
         {
@@ -89,7 +91,7 @@ def by_entropy(row: ResultRow) -> style.Figure:
         if len(part) >= FEWEST
     ]  # fmt: skip
     x = alt.X("entropy:Q", title="entropy of a latent's activation over token ids, nats", scale=alt.Scale(zero=False))
-    return drawn.of_variants(lines, x, style.named(track_class(row.info.track).headline))
+    return drawn.of_variants(lines, x, style.named(headline))
 
 
 def _pooled(row: ResultRow) -> pd.DataFrame:

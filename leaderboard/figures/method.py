@@ -109,12 +109,12 @@ def by_dose(row: ResultRow, metric: str) -> style.Figure:
     values = table[[name for _, name in doses]].dropna()
     bounds = banded(values.to_numpy(float)) or np.full((2, len(doses)), np.nan)
     lines: list[dict[str, object]] = [
-        {"variant": name, "dose": dose, "value": float(values[name].mean()), "low": float(low), "high": float(high)}
+        {"dose": dose, "value": float(values[name].mean()), "low": float(low), "high": float(high)}
         for (dose, name), low, high in zip(doses, *bounds, strict=True)
         if len(values)
     ]
     x = alt.X("dose:Q", title="top blocks redrawn", axis=alt.Axis(values=[dose for dose, _ in doses], format="d"))
-    return drawn.of_variants(lines, x, style.named(metric), legend=False)
+    return drawn.of_one(lines, x, style.named(metric))
 
 
 def _dose(variant: str) -> int | None:

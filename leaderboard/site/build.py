@@ -9,9 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from benchmark.errors import BadInput
 from benchmark.metrics import family
-from benchmark.store import Store, write_text
+from benchmark.store import Store
 from leaderboard import board, contents, headline
 from leaderboard.contenders import KnownFloors
 from leaderboard.contents import Heading
@@ -22,18 +21,18 @@ from leaderboard.results import slug
 from leaderboard.rows import ResultRow
 from leaderboard.site import method as method_pages
 from leaderboard.site.columns import COLUMNS, cells, data, ties
+from leaderboard.site.folder import NAME, SiteFolder
 from leaderboard.site.method import METHODS, SuitePage
 
-MARKER = ".nullgap-site"
 HERE = Path(__file__).parent
-FOLDER, FIRST = "site", "mini"
-"""Where it is below a store, and the suite that the landing page shows, where it is there."""
+FIRST = "mini"
+"""The suite that the landing page shows, where it is there."""
 
 
 def local(store: Store) -> Path:
     """The site of a store's own rows, below it: published ones stand beside them without pages of their own."""
     own, every = board.local(store)
-    return build(store.root / FOLDER, every, store.root, {(row.suite, row.info.method) for row in own})
+    return build(store.root / NAME, every, store.root, {(row.suite, row.info.method) for row in own})
 
 
 def build(root: Path, rows: Sequence[ResultRow], runs: Path, named: Collection[tuple[str, str]] | None = None) -> Path:
@@ -44,15 +43,14 @@ def build(root: Path, rows: Sequence[ResultRow], runs: Path, named: Collection[t
     Raises:
         BadInput: the folder holds something else.
     """
-    _clear(root)
-    others = {path for path in root.rglob("*") if path.is_file()}
+    site = SiteFolder(root)
     floors = board.known_floors()
     entries = headline.entries(rows, floors)
     headings = contents.headings(rows, board.shipped)
     made = (_suite(key, heading, rows, entries, floors) for key, heading in headings.items())
     pages = [page for page in made if page]
     for asset in sorted((HERE / "assets").iterdir()):
-        write_text(root / "assets" / asset.name, asset.read_text(encoding="utf-8"))
+        site.put(f"assets/{asset.name}", asset.read_text(encoding="utf-8"))
     templates = _templates()
     first = next((page for page in pages if page.title == FIRST), pages[0] if pages else None)
     shown: dict[str, Any] = {"pages": pages, "first": first, "base": "."}
@@ -60,40 +58,13 @@ def build(root: Path, rows: Sequence[ResultRow], runs: Path, named: Collection[t
         scores = [one for entry in first.entries for one in entry.scores.values()]
         shown["replicates"] = max((one.replicates for one in scores), default=0)
         shown["claims"] = sum(entry.claimed for entry in first.entries) or "none"
-    write_text(root / "index.html", templates.get_template("index.html").render(**shown))
+    site.put("index.html", templates.get_template("index.html").render(**shown))
     for page in pages:
         asked = {entry.method for entry in page.entries if named is None or (entry.suite, entry.method) in named}
-        _write_suite(root, page, templates, asked)
+        _write_suite(site, page, templates, asked)
         for method in sorted(asked):
-            method_pages.write(root, page, method, templates, runs)
-    _list(root, others)
+            method_pages.write(site, page, method, templates, runs)
     return root / "index.html"
-
-
-def _clear(root: Path) -> None:
-    """Take away what an earlier site wrote, which its marker lists, and nothing else."""
-    marker = root / MARKER
-    if root.is_symlink() or (root.exists() and not root.is_dir()):
-        raise BadInput(f"{root} is a link or a file: a site needs a folder of its own")
-    if root.is_dir() and any(root.iterdir()) and not marker.is_file():
-        raise BadInput(f"{root} holds other things than a site: give an empty folder, or move them away")
-    folders = set()
-    for name in marker.read_text(encoding="utf-8").splitlines() if marker.is_file() else ():
-        path = root / name
-        if path.resolve().is_relative_to(root.resolve()) and path.is_file():
-            path.unlink()
-            folders |= {folder for folder in path.parents if root in folder.parents}
-    for folder in sorted(folders, reverse=True):
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    root.mkdir(parents=True, exist_ok=True)
-    marker.touch()
-
-
-def _list(root: Path, before: set[Path]) -> None:
-    """Say in the marker which files are the site's."""
-    written = {path for path in root.rglob("*") if path.is_file()} - before - {root / MARKER}
-    write_text(root / MARKER, "".join(f"{path.relative_to(root).as_posix()}\n" for path in sorted(written)))
 
 
 def _templates() -> Environment:
@@ -130,7 +101,7 @@ def _suite(
     )  # fmt: skip
 
 
-def _write_suite(root: Path, page: SuitePage, templates: Environment, asked: Collection[str]) -> None:
+def _write_suite(site: SiteFolder, page: SuitePage, templates: Environment, asked: Collection[str]) -> None:
     lines = [
         {"cells": own, "page": _page_of(entry, asked), "floor": entry.floor, "tied": letter}
         for entry, own, letter in zip(page.entries, page.told, page.tied, strict=True)
@@ -145,7 +116,7 @@ def _write_suite(root: Path, page: SuitePage, templates: Environment, asked: Col
         "says": known.says if known else "",
         "some": any(line["page"] is None for line in lines),
     }
-    write_text(root / page.folder / "index.html", templates.get_template("suite.html").render(**shown))
+    site.put(f"{page.folder}/index.html", templates.get_template("suite.html").render(**shown))
 
 
 def _page_of(entry: Entry, asked: Collection[str]) -> str | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from benchmark.metrics import family
-from benchmark.spec.variant import ordered
+from benchmark.spec.variant import Variant, ordered
 from benchmark.tracks.contract import track_class
 from leaderboard.latents import MATCHES, RowLatents
 from leaderboard.rows import PLACE, ResultRow
@@ -30,7 +30,8 @@ class Side(NamedTuple):
 
 class LatentPage(NamedTuple):
     """The latents of one row at one place: the columns of its table, cells by column for each latent, the text that a
-    search looks in [latent], whether there are words and contexts, and the script with everything else.
+    search looks in [latent], whether there are words and contexts, and the script with everything else. In case mode a
+    null is its first draw.
     """
 
     place: str
@@ -39,7 +40,8 @@ class LatentPage(NamedTuple):
     columns: Sequence[Column]
     lines: Sequence[Mapping[str, BoardCell]]
     searched: Sequence[str]
-    worded: bool
+    has_words: bool
+    has_contexts: bool
     script: str
 
 
@@ -56,7 +58,7 @@ def pages(row: ResultRow, told: RowLatents) -> Iterator[LatentPage]:
 def _page(row: ResultRow, place: str, latents: pd.DataFrame, contexts: pd.DataFrame) -> LatentPage:
     track = track_class(row.info.track)
     headline = track.headline
-    variants = ordered(map(str, latents["variant"].unique()))
+    variants = _variants(map(str, latents["variant"].unique()))
     sides = {variant: _sides(variant, latents, contexts) for variant in variants}
     numbers = list(dict.fromkeys(latent for own in sides.values() for latent in own))
     columns = _columns(headline, variants, latents)
@@ -72,21 +74,27 @@ def _page(row: ResultRow, place: str, latents: pd.DataFrame, contexts: pd.DataFr
     }
     script = f"window.nullgapLatents = {json.dumps(_interned(told), separators=(',', ':'))};\n"
     replicate = int(latents["replicate"].iloc[0])
-    return LatentPage(place, replicate, variants, columns, lines, searched, not contexts.empty, script)
+    has_words = "explanation" in latents and bool(latents["explanation"].notna().any())
+    return LatentPage(place, replicate, variants, columns, lines, searched, has_words, not contexts.empty, script)
+
+
+def _variants(names: Iterable[str]) -> list[str]:
+    """As they are called, in the order of the registry; of several draws the first."""
+    first: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: Variant.parse(name).draw or 0):
+        first.setdefault(Variant.parse(name).name, name)
+    return [first[name] for name in ordered(first)]
 
 
 def _sides(variant: str, latents: pd.DataFrame, contexts: pd.DataFrame) -> dict[int, Side]:
-    """By latent, in the order of the draw."""
+    """By latent, as the table has them."""
     own = latents[latents["variant"] == variant]
-    shown = contexts[contexts["variant"] == variant].sort_values(["row", "rank"])
-    by_row: dict[int, list[Mapping[str, Any]]] = {}
+    shown = contexts[contexts["variant"] == variant].sort_values(["latent", "rank"])
+    by_latent: dict[int, list[Mapping[str, Any]]] = {}
     for context in shown.to_dict("records"):
-        by_row.setdefault(int(context["row"]), []).append({str(name): value for name, value in context.items()})
-    lines = own.drop(columns=PLACE).to_dict("records")
-    return {
-        int(line["latent"]): Side({str(name): value for name, value in line.items()}, by_row.get(number, []))
-        for number, line in enumerate(lines)
-    }
+        by_latent.setdefault(int(context["latent"]), []).append({str(name): one for name, one in context.items()})
+    lines = ({str(name): one for name, one in line.items()} for line in own.drop(columns=PLACE).to_dict("records"))
+    return {int(line["latent"]): Side(line, by_latent.get(int(line["latent"]), [])) for line in lines}
 
 
 def _columns(headline: str, variants: Sequence[str], latents: pd.DataFrame) -> list[Column]:

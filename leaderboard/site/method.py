@@ -10,7 +10,6 @@ from jinja2 import Environment
 
 from benchmark.metrics import family
 from benchmark.spec import method as methods
-from benchmark.store import write_text
 from benchmark.tracks.contract import track_class
 from leaderboard import details, markdown, standings
 from leaderboard import latents as known_latents
@@ -22,6 +21,7 @@ from leaderboard.results import slug
 from leaderboard.rows import ResultRow
 from leaderboard.site import latents
 from leaderboard.site.columns import BoardCell, data
+from leaderboard.site.folder import SiteFolder
 
 METHODS = "methods"
 """Below a suite's folder."""
@@ -43,8 +43,8 @@ class SuitePage(NamedTuple):
     pictures: Sequence[suites.Picture]
 
 
-def write(root: Path, page: SuitePage, method: str, templates: Environment, runs: Path) -> None:
-    """The pages of one of the suite's methods, below `root`."""
+def write(site: SiteFolder, page: SuitePage, method: str, templates: Environment, runs: Path) -> None:
+    """The pages of one of the suite's methods."""
     entries = [entry for entry in page.entries if entry.method == method]
     rows = [row for row in page.rows if row.info.method == method]
     drawn = [{"title": title, "svg": style.svg(figure)} for title, figure in _figures(rows, runs)]
@@ -52,15 +52,13 @@ def write(root: Path, page: SuitePage, method: str, templates: Environment, runs
         "page": page, "method": method, "entries": entries, "rows": rows, "figures": drawn, "base": "../..",
         "readme": _readme(method), "metrics": _metrics(rows),
         "told": [told for entry, told in zip(page.entries, page.told, strict=True) if entry.method == method],
-        "latents": list(_write_latents(root, page, rows, templates, runs)),
+        "latents": list(_write_latents(site, page, rows, templates, runs)),
     }  # fmt: skip
-    write_text(
-        root / page.folder / METHODS / f"{slug(method)}.html", templates.get_template("method.html").render(**shown)
-    )
+    site.put(f"{page.folder}/{METHODS}/{slug(method)}.html", templates.get_template("method.html").render(**shown))
 
 
 def _write_latents(
-    root: Path, page: SuitePage, rows: Sequence[ResultRow], templates: Environment, runs: Path
+    site: SiteFolder, page: SuitePage, rows: Sequence[ResultRow], templates: Environment, runs: Path
 ) -> Iterator[dict[str, str]]:
     """Pages of the latents of a method's rows, each with its data in a script; returns what leads to them."""
     for number, row in enumerate(rows):
@@ -69,15 +67,15 @@ def _write_latents(
             {"place": one.place, "file": f"{slug(row.info.method)}.{number}.{slug(one.place)}.latents"} for one in made
         ]
         for one, link in zip(made, links, strict=True):
-            folder = root / page.folder / METHODS
+            path = f"{page.folder}/{METHODS}/{link['file']}"
             name = f"{page.title} {row.info.method} {row.info.label} {one.place}"
             shown = {
                 "page": page, "row": row, "one": one, "links": links, "link": link, "base": "../..",
                 "data": data(name, one.columns, one.lines, one.searched), "method": f"{slug(row.info.method)}.html",
                 "headline": page.headline, "details": row.info.details.get("sha256"),
             }  # fmt: skip
-            write_text(folder / f"{link['file']}.js", one.script)
-            write_text(folder / f"{link['file']}.html", templates.get_template("latents.html").render(**shown))
+            site.put(f"{path}.js", one.script)
+            site.put(f"{path}.html", templates.get_template("latents.html").render(**shown))
             yield link | {"label": row.info.label}
 
 

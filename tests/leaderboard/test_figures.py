@@ -212,7 +212,10 @@ def test_a_curve_of_doses_goes_from_trained_to_all_blocks() -> None:
     scores = row.scores.rename(index=renamed, level="variant")
     dosed = row._replace(scores=scores)
     assert method.has_doses(dosed)
-    shown = table(method.by_dose(dosed, PLAIN), "dose").drop_duplicates("dose").set_index("dose")
+    figure = method.by_dose(dosed, PLAIN)
+    drawn = style.svg(figure)
+    assert drawn.count('aria-roledescription="area mark"') == drawn.count('aria-roledescription="line mark"') == 1
+    shown = table(figure, "dose").drop_duplicates("dose").set_index("dose")
     assert sorted(shown.index) == [0, 1, 2, 4]
     for dose, variant in ((0, "trained"), (1, NULLS[0]), (2, NULLS[1]), (4, NULLS[2])):
         expected = row.scores.xs(variant, level="variant")[PLAIN].groupby("replicate").mean().mean()
@@ -243,10 +246,12 @@ def test_entropy_against_score_is_of_bins_that_hold_enough() -> None:
     entropy[every.index[every["variant"] == "step0"][:5]] = 7.0
     told = row._replace(samples=lambda: every.assign(**{latent.ENTROPY: entropy}))
     assert latent.has_entropy(told)
-    shown = table(latent.by_entropy(told), "entropy").drop_duplicates(["variant", "entropy"])
+    figure = latent.by_entropy(told)
+    assert style.svg(figure).count('aria-roledescription="area mark"') == 5
+    shown = table(figure, "entropy").drop_duplicates(["variant", "entropy"])
     assert set(shown["entropy"]) == {0.25, 1.25}, "five latents are no bin"
     asked = resolved.asked(told)
-    low = asked[(asked["variant"] == "trained") & (asked[latent.ENTROPY] == 0.2)]["score"]
+    low = asked[(asked["variant"] == "trained") & (asked[latent.ENTROPY] == 0.2)][HEADLINE].dropna()
     point = shown[(shown["variant"] == "trained") & (shown["entropy"] == 0.25)].iloc[0]
     assert point["value"] == pytest.approx(low.mean(), rel=1e-5)
     assert (point["low"], point["high"]) == pytest.approx((low.quantile(0.25), low.quantile(0.75)), rel=1e-5)

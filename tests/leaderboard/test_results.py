@@ -180,7 +180,7 @@ def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
     store = Store(tmp_path / "runs")
     store.check()
     complete = whole(records())
-    lines: dict[str, object] = {"row": [0, 0], "rank": [0, 1], "block": 1, "start": 2, "activation": [2.0, 1.0]}
+    lines: dict[str, object] = {"latent": [0, 0], "rank": [0, 1], "block": 1, "start": 2, "activation": [2.0, 1.0]}
     contexts = pd.DataFrame(lines | {"tokens": [["a", " b"], ["<<c", ">>"]], "activations": [[2.0, 0.0], [0.0, 1.0]]})
     for one in complete:
         table = tables(one).assign(explanation="word")

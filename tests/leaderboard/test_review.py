@@ -191,6 +191,7 @@ def reviewer(branch: Path) -> Iterator[Popen[str]]:
 def reviewed(reviewer: Popen[str], clone: Path, base: str = "mine~1") -> tuple[int, Review]:
     assert reviewer.stdin is not None
     assert reviewer.stdout is not None
+    (clone.parent / "review.json").unlink(missing_ok=True)
     print(base, file=reviewer.stdin, flush=True)
     status = next(int(line.removeprefix("status ")) for line in reviewer.stdout if line.startswith("status "))
     assert status in (0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import filecmp
+import hashlib
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from benchmark.errors import BadInput
 from benchmark.stats.multiplicity import Rank
 from leaderboard import board, headline, results
 from leaderboard.rows import PLACE, ResultRow
-from leaderboard.site import build
+from leaderboard.site import build, folder, method
 from leaderboard.site.columns import COLUMNS, cells, ties
 
 METHODS = ("topk_sae", "saelens_jumprelu", "kmeans", "random_directions")
@@ -37,9 +38,8 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 MAKE = (
-    "import sys; from pathlib import Path; from leaderboard import board, results; from leaderboard.site import build;"
-    "rows = [row for row in results.rows(board.RESULTS, ('mini',)) if row.info.method in sys.argv[3:]];"
-    "build.build(Path(sys.argv[1]), rows, Path(sys.argv[2]))"
+    "import sys; from pathlib import Path; from leaderboard.site import build; from tests.leaderboard import test_site;"
+    "build.build(Path(sys.argv[1]), test_site.told(Path(sys.argv[2])), Path(sys.argv[2]))"
 )
 
 
@@ -55,19 +55,33 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "details").mkdir()
     spoken = row.samples()
     spoken = spoken[spoken["replicate"] == 0]
-    words = spoken[[*PLACE, "latent"]].assign(explanation=[f"the word {latent} <<b>>" for latent in spoken["latent"]])
-    contexts = spoken[PLACE].assign(rank=0, block=0, start=0, activation=2.0)
-    contexts["row"] = spoken.groupby(PLACE).cumcount().astype(float)
-    contexts["tokens"] = [list(TOKENS)] * len(contexts)
-    contexts["activations"] = [[0.0, 1.0, 0.0, 0.25, 2.0]] * len(contexts)
+    drawn = spoken.sample(frac=1, random_state=0)
+    words = drawn[[*PLACE, "latent"]].assign(explanation=[f"the word {latent} <<b>>" for latent in drawn["latent"]])
+    contexts = drawn[[*PLACE, "latent"]].assign(rank=0, block=0, start=0, activation=2.0)
+    contexts["tokens"] = [
+        [*TOKENS, f"{variant} {latent}"] for variant, latent in drawn[["variant", "latent"]].to_numpy()
+    ]
+    contexts["activations"] = [[0.0, 1.0, 0.0, 0.25, 2.0, 0.0]] * len(contexts)
     both = pd.concat([words.assign(table="explanations"), contexts.assign(table="contexts")], ignore_index=True)
-    both.to_parquet(root / "details" / f"{row.info.details['sha256']}.parquet")
+    data = both.to_parquet()
+    sha256 = hashlib.sha256(data).hexdigest()
+    (root / "details" / f"{sha256}.parquet").write_bytes(data)
+    (root / "sha256").write_text(sha256)
     return root
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, runs: Path) -> Path:
-    return build.build(tmp_path_factory.mktemp("site") / "site", chosen(), runs).parent
+    return build.build(tmp_path_factory.mktemp("site") / "site", told(runs), runs).parent
+
+
+def told(runs: Path) -> list[ResultRow]:
+    """The chosen rows, one of them with details that are at hand."""
+    own = {"sha256": (runs / "sha256").read_text()}
+    return [
+        row._replace(info=row.info.model_copy(update={"details": own})) if row.info.method == SPOKEN else row
+        for row in chosen()
+    ]
 
 
 class Links(HTMLParser):
@@ -123,7 +137,7 @@ def test_latents_read_without_javascript_and_say_where_their_words_are(site: Pat
 
 def test_the_same_rows_give_the_same_bytes(site: Path, runs: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "11"}
-    command = [sys.executable, "-c", MAKE, str(tmp_path / "again"), str(runs), *METHODS]
+    command = [sys.executable, "-c", MAKE, str(tmp_path / "again"), str(runs)]
     subprocess.run(command, env=environment, check=True)
     names = [str(path.relative_to(site)) for path in sorted(site.rglob("*")) if path.is_file()]
     again = [
@@ -147,6 +161,31 @@ def test_markup_is_text_wherever_it_stands(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in (root / "mini" / "index.html").read_text(encoding="utf-8")
 
 
+def test_details_that_are_not_what_their_name_says_are_left_out(
+    runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "details").mkdir()
+    name = f"{(runs / 'sha256').read_text()}.parquet"
+    (tmp_path / "details" / name).write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    root = build.build(tmp_path / "site", [row for row in told(runs) if row.info.method == SPOKEN], tmp_path).parent
+    assert "are not at hand" in (root / "mini" / "methods" / LATENTS).read_text(encoding="utf-8")
+    assert "its content is not that of its name" in caplog.text
+
+
+def test_a_killed_site_is_cleared_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(method, "_metrics", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build.build(tmp_path / "site", chosen()[:1], NOWHERE)
+    assert (tmp_path / "site" / "mini" / "index.html").is_file()
+    build.build(tmp_path / "site", [], NOWHERE)
+    assert not (tmp_path / "site" / "mini").exists()
+
+
+def interrupted(rows: object) -> list[object]:
+    raise KeyboardInterrupt
+
+
 def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(BadInput, match="holds other things than a site"):
@@ -158,7 +197,7 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
     build.build(tmp_path / "site", [], NOWHERE)
     kept = sorted(path.name for path in (tmp_path / "site").rglob("*") if path.is_file())
     assert not (tmp_path / "site" / "mini").exists()
-    assert kept == [build.MARKER, "figures.js", "index.html", "latents.js", "notes.txt", "site.css", "site.js"]
+    assert kept == [folder.MARKER, "figures.js", "index.html", "latents.js", "notes.txt", "site.css", "site.js"]
     (tmp_path / "link").symlink_to(tmp_path / "site")
     with pytest.raises(BadInput, match="is a link"):
         build.build(tmp_path / "link", [], NOWHERE)
@@ -216,6 +255,12 @@ def test_a_subject_with_one_training_seed_has_a_page(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "recovered_variance@1" in text
     assert text.count("<svg ") == 3
+    (latents_page,) = root.rglob("topk_sae*.latents.html")
+    shown = latents_page.read_text(encoding="utf-8")
+    assert ">rerandomized:0</button>" in shown
+    script = latents_page.with_suffix(".js").read_text(encoding="utf-8")
+    sides = json.loads(script.partition(" = ")[2].rstrip(";\n"))["sides"]
+    assert sum(side is not None for _, side, *_ in sides) > 90
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +365,14 @@ def test_what_is_shown_is_saved(page: Page, site: Path, tmp_path: Path) -> None:
     assert one["rank"] == page.locator(f"#board tbody tr > :nth-child({place})").inner_text()
 
 
+def told_scores(latent: int) -> dict[str, float]:
+    """Headline of one latent by variant, from the published table."""
+    (row,) = (row for row in chosen() if row.info.method == SPOKEN)
+    every = row.samples()
+    own = every[(every["replicate"] == 0) & (every["latent"] == latent)].set_index("variant")
+    return {str(variant): float(value) for variant, value in own["fuzzing-token-matched@1"].items()}
+
+
 def test_a_latent_is_found_and_compared_with_the_nulls(page: Page, site: Path) -> None:
     page.get_by_role("link", name="mini").click()
     page.get_by_role("link", name=SPOKEN).click()
@@ -336,10 +389,19 @@ def test_a_latent_is_found_and_compared_with_the_nulls(page: Page, site: Path) -
     ]  # fmt: skip
     drawn = cards.filter(has_text="the word 4 <<b>>")
     assert drawn.count() >= 2
-    assert drawn.first.locator(".context span").all_inner_texts() == [" river", HOSTILE, "⏎", "__proto__", "</script>"]
+    shown = [" river", HOSTILE, "⏎", "__proto__", "</script>"]
+    for card in drawn.all():
+        variant = card.locator("h3").inner_text()
+        assert card.locator(".context span").all_inner_texts() == [*shown, f"{variant} 4"]
     assert drawn.first.locator(".fires").all_inner_texts() == [HOSTILE, "__proto__", "</script>"]
     assert [str(one.get_attribute("class"))[-1] for one in drawn.first.locator(".fires").all()] == ["5", "2", "9"]
+    assert page.evaluate("document.activeElement.textContent") == "Latent 4"
     score = drawn.first.locator("p").first.inner_text()
+    every_score = told_scores(4)
+    assert {variant: f"{value:.2f}" for variant, value in every_score.items()} == {
+        card.locator("h3").inner_text(): re.findall(r"@1 (\S+)", card.locator("p").first.inner_text())[0]
+        for card in drawn.all()
+    }
     address = page.url
     assert "latent=4" in address
     assert "sort=-trained" in address

@@ -22,6 +22,8 @@ from benchmark.metrics.value import Value
 PAPER, MATCHED = "fuzzing@paper", "fuzzing-token-matched@1"
 CONTEXTS, ROC_POINTS = 5, 101
 FAR = 10_000
+BROKEN, MOST_BYTES = "\N{REPLACEMENT CHARACTER}", 4
+"""What a part of a character decodes to, and of how many tokens it has at most."""
 Rng = Callable[..., np.random.Generator]
 
 
@@ -255,21 +257,35 @@ def _columns(
 
 
 def _contexts(drawn: Drawn, text: Text) -> pd.DataFrame:
-    """The strongest examples of each drawn latent: tokens as they read alone, and its activation on each."""
+    """The strongest examples of each drawn latent: tokens as they read in turn, and its activation on each."""
     lines = []
-    for latent, (firing, chosen) in enumerate(zip(drawn.explain, drawn.chosen, strict=True)):
+    for latent, firing, chosen in zip(drawn.ids, drawn.explain, drawn.chosen, strict=True):
         for rank, place in enumerate(chosen[:CONTEXTS]):
             window = firing.windows[place]
             activations = np.concatenate([firing.left[place], firing.activations[place]])
             lines.append(
                 {
-                    "row": latent,
+                    "latent": int(latent),
                     "rank": rank,
                     "block": int(text.explain.block[window]),
                     "start": int(text.explain.start[window]),
                     "activation": float(firing.strengths[place]),
-                    "tokens": [text.language.decode([int(token)]) for token in text.explain.tokens[window]],
+                    "tokens": spelled([int(token) for token in text.explain.tokens[window]], text.language.decode),
                     "activations": activations.astype(np.float32),
                 }
             )
-    return pd.DataFrame(lines, columns=["row", "rank", "block", "start", "activation", "tokens", "activations"])
+    return pd.DataFrame(lines, columns=["latent", "rank", "block", "start", "activation", "tokens", "activations"])
+
+
+def spelled(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list[str]:
+    """Token ids as they read, each its own text; a character that several make up belongs to the last of them."""
+    words: list[str] = []
+    begun = 0
+    for end in range(1, len(ids) + 1):
+        read = decode(ids[begun:end])
+        if BROKEN in read and end < len(ids) and end - begun < MOST_BYTES:
+            words.append("")
+            continue
+        words.append(read)
+        begun = end
+    return words

@@ -70,18 +70,21 @@
     const cards = made("div", undefined, "cards");
     cards.append(...told.variants.map((variant, place) => card(variant, told.sides[number][place])));
     const legend = made("p", "Outlined tokens are those on which it fires; the stronger the colour, the more.", "why");
-    section.replaceChildren(made("h2", `Latent ${asked}`), legend, cards);
+    const title = made("h2", `Latent ${asked}`);
+    title.tabIndex = -1;
+    section.replaceChildren(title, legend, cards);
   }
 
   document.querySelector("#board tbody").addEventListener("click", (event) => {
     const link = event.target.closest("a");
-    if (!link) return;
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     const state = new URLSearchParams(location.hash.slice(1));
     state.set("latent", link.textContent);
     history.pushState(null, "", `#${state}`);
     show();
     section.scrollIntoView({ block: "start" });
+    section.querySelector("h2").focus({ preventScroll: true });
   });
   addEventListener("hashchange", show);
   addEventListener("popstate", show);

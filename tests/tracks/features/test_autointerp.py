@@ -15,7 +15,7 @@ from benchmark.judges.contract import Examples, Explanation, Grades, Judge, Prog
 from benchmark.judges.lexical import LADDER, Lexical
 from benchmark.judges.prompts import marked
 from benchmark.metrics import family
-from benchmark.tracks.features.autointerp import Asking, Assessed, _blind, assess, draw
+from benchmark.tracks.features.autointerp import Asking, Assessed, _blind, assess, draw, spelled
 from tests.autointerp.text import Made, as_text, language, made
 
 EXPLAIN, SCORE = made(1, blocks=250), made(2, blocks=250)
@@ -180,11 +180,11 @@ def test_words_examples_contexts_and_curves_are_kept(structured: Assessed) -> No
     assert "after `w0`" in str(words[0])
     assert words[3] is None
     contexts = structured.tables["contexts"]
-    assert contexts.groupby("row").size().loc[[0, 1, 2]].tolist() == [5, 5, 5]
-    for tokens, activations in contexts.loc[contexts["row"] == 1, ["tokens", "activations"]].to_numpy():
+    assert contexts.groupby("latent").size().loc[[0, 1, 2]].tolist() == [5, 5, 5]
+    for tokens, activations in contexts.loc[contexts["latent"] == 1, ["tokens", "activations"]].to_numpy():
         assert len(tokens) == len(activations) == WINDOW_TOKENS
         assert {token for token, active in zip(tokens, activations, strict=True) if active > 0} == {" w9"}
-    assert contexts.loc[contexts["row"] == 0, "activation"].is_monotonic_decreasing
+    assert contexts.loc[contexts["latent"] == 0, "activation"].is_monotonic_decreasing
     addresses = np.asarray(structured.columns["examples"][1])
     assert len(addresses) == 40
     assert (addresses % 10_000 % 24 == 0).all()
@@ -221,3 +221,15 @@ def test_no_latent_has_no_score_and_breaks_nothing() -> None:
 def test_marks_enclose_runs_of_tokens() -> None:
     active = np.array([True, True, False, True])
     assert marked(np.array([1, 2, 3, 4]), active, language(EXPLAIN).decode) == "<< w1 w2>> w3<< w4>>"
+
+
+def test_a_character_of_several_tokens_belongs_to_the_last() -> None:
+    pieces = [b"na", b"\xc3", b"\xaf", b"ve ", b"\xe2", b"\x80", b"\x94", b"\xff", b"x"]
+
+    def decode(ids: Sequence[int]) -> str:
+        return b"".join(pieces[number] for number in ids).decode(errors="replace")
+
+    words = spelled(range(len(pieces)), decode)
+    assert words[:7] == ["na", "", "ï", "ve ", "", "", "—"]
+    assert len(words) == len(pieces)
+    assert "".join(words) == decode(range(len(pieces)))
