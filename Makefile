@@ -44,7 +44,7 @@ help:
 	@echo "make check METHOD=mine                              does it keep the contract? a minute, no network"
 	@echo "make plan METHOD=topk_sae [SUITE=mini]                 cells of a run, and which are done"
 	@echo "make test                                           lint, types, tests, smoke bench, its numbers against the expected ones"
-	@echo "make publish METHOD=topk_sae [SUITE=...]            your whole rows to leaderboard/results/, four files each"
+	@echo "make publish METHOD=topk_sae [SUITE=...]            your whole rows to leaderboard/results/, small files each"
 	@echo "make review BASE=origin/main                        may this branch be a pull request with a method? (what CI asks)"
 	@echo "make verify METHOD=mine SAMPLE=4 [SUITE=...]        compute some published cells again, drawn by a fresh key"
 	@echo "  FRESH=1                                               ... with seeds, draws and nulls that nobody knew"

@@ -1,5 +1,5 @@
 """What stands beside a row and is too large for it: words, contexts, curves. Own tables lie by their records, those of
-published rows are where somebody has put them.
+published rows are where somebody has put them, and an excerpt of them is published.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from pathlib import Path
 import pandas as pd
 from pyarrow import ArrowException
 
+from benchmark.errors import BadInput
 from benchmark.store import log
+from leaderboard import board, results
 from leaderboard.publication import details_of
+from leaderboard.results import CONTEXT, WORDS
 from leaderboard.rows import PLACE, ResultRow
 
-CONTEXT = ["latent", "rank", "block", "start", "activation", "tokens", "activations"]
 CURVE = ["scorer", "false_positive_rate", "true_positive_rate"]
-WORDS = ["latent", "explanation"]
 
 
 def contexts(row: ResultRow, runs: Path, cells: pd.MultiIndex) -> pd.DataFrame:
@@ -54,7 +55,7 @@ def _beside(row: ResultRow, runs: Path, cells: pd.MultiIndex, name: str, columns
 
 
 def _published(row: ResultRow, runs: Path, cells: pd.MultiIndex, name: str, columns: list[str]) -> pd.DataFrame:
-    path = details_of(row, runs / "details")
+    path = details_of(row, runs / "details") or _excerpt_of(row)
     if path is None:
         return pd.DataFrame(columns=[*columns, *PLACE])
     every = read(path)
@@ -62,17 +63,38 @@ def _published(row: ResultRow, runs: Path, cells: pd.MultiIndex, name: str, colu
     return every[here].reindex(columns=[*columns, *PLACE]).reset_index(drop=True)
 
 
-@functools.lru_cache(maxsize=1)
-def read(path: Path) -> pd.DataFrame:
-    """The details of a row; what is not what its name says is left out and named."""
+def _excerpt_of(row: ResultRow) -> Path | None:
+    path = results.folder_of(board.RESULTS, row.info) / results.EXCERPT
+    return path if row.info.details and path.is_file() else None
+
+
+def load(path: Path) -> pd.DataFrame:
+    """The details of a row, or an excerpt of them.
+
+    Raises:
+        BadInput: it cannot be read, or is not what its name says.
+    """
     try:
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != path.stem:
+        if path.name != results.EXCERPT and hashlib.sha256(data).hexdigest() != path.stem:
             raise ValueError("its content is not that of its name")
         table = pd.read_parquet(io.BytesIO(data))
         if missing := {"table", *PLACE} - set(table):
             raise ValueError(f"it has no {', '.join(sorted(missing))}")
-        return table
     except (OSError, ValueError, ArrowException) as error:
-        log.warning("left out: %s holds no details: %s", path, str(error).splitlines()[0])
+        raise BadInput(f"{path} holds no details: {str(error).splitlines()[0]}") from error
+    return table
+
+
+def read(path: Path) -> pd.DataFrame:
+    """The same, but what cannot be read is left out and named."""
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, changed: int) -> pd.DataFrame:
+    try:
+        return load(path)
+    except BadInput as error:
+        log.warning("left out: %s", error)
         return pd.DataFrame(columns=["table", *PLACE])

@@ -14,7 +14,7 @@ from benchmark.errors import BadInput
 from benchmark.metrics import family
 from benchmark.records import MetricValue, Record, Where
 from benchmark.store import read, readable
-from leaderboard import details, publication, results
+from leaderboard import details, results
 from leaderboard.rows import PLACE, CellPlace, ResultRow, as_place
 
 SCORE_ID = re.compile("[0-9a-f]{16}")
@@ -73,10 +73,10 @@ def find(name: str, runs: Path, published: Path) -> FoundCell:
         number = len(own) + len(ids)
         raise BadInput(f"{number or 'no'} records begin with {name!r}: give a path, or a whole score id")
     ((row, place),) = ids.values()
-    return _published(row, as_place(place), runs / "details")
+    return _published(row, as_place(place), runs)
 
 
-def published(root: Path, method: str, suite: str | None, folder: Path) -> dict[str, Callable[[], FoundCell]]:
+def published(root: Path, method: str, suite: str | None, runs: Path) -> dict[str, Callable[[], FoundCell]]:
     """Cells of all published rows of a method, of one suite or all, by score id; each is read when it is called.
 
     Raises:
@@ -86,7 +86,7 @@ def published(root: Path, method: str, suite: str | None, folder: Path) -> dict[
     if not rows:
         raise BadInput(f"no published rows of {method}{f' on suite {suite}' if suite else ''}")
     return {
-        str(score_id): partial(_published, row, as_place(place), folder)
+        str(score_id): partial(_published, row, as_place(place), runs)
         for row in rows
         for place, score_id in row.cells["score_id"].items()
     }
@@ -194,28 +194,23 @@ def _own(path: Path) -> FoundCell:
     return FoundCell(record, others, latents, contexts, "")
 
 
-def _published(row: ResultRow, place: CellPlace, folder: Path) -> FoundCell:
-    elsewhere = publication.details_of(row, folder)
-
-    def part(name: str) -> pd.DataFrame:
-        every = details.read(elsewhere) if elsewhere else pd.DataFrame(columns=[*PLACE, "table"])
-        own = every[(every["table"] == name) & (pd.MultiIndex.from_frame(every[PLACE]) == place)]
-        return own.dropna(axis=1, how="all").reset_index(drop=True)
+def _published(row: ResultRow, place: CellPlace, runs: Path) -> FoundCell:
+    cell = pd.MultiIndex.from_tuples([place], names=PLACE)
+    words = details.words(row, runs, cell)[results.WORDS].drop_duplicates("latent")
 
     def latents() -> pd.DataFrame:
         every = row.samples()
         own = every[pd.MultiIndex.from_frame(every[PLACE]) == place].reset_index(drop=True)
-        told = part("explanations")
-        if "explanation" not in told:
+        if words.empty:
             return own.assign(explanation="") if "explained" in own else own
-        return told[["latent", "explanation"]].merge(own, on="latent", how="left", validate="1:1")
+        return words.merge(own, on="latent", how="left")
 
     def contexts() -> pd.DataFrame:
-        return details.known(part("contexts"))
+        return details.contexts(row, runs, cell)
 
     note = ""
-    if elsewhere is None:
+    if words.empty:
         name = f"{row.info.details.get('sha256', '')}.parquet"
-        note = f"explanations and contexts are in {name}, published beside the results: put it into {folder}"
+        note = f"explanations and contexts are in {name}, published beside the results: put it into {runs / 'details'}"
     others = [record_of(row, as_place(other)) for other in row.cells.index]
     return FoundCell(record_of(row, place), others, latents, contexts, note)

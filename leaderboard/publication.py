@@ -70,10 +70,13 @@ def publish(  # noqa: PLR0917
     contents, kept = {}, {}
     for members in by_row.values():
         (row,) = of_records(members, joins, store.latents)
-        data, sha256 = results.details(_details(members, store))
+        told = list(_details(members, store))
+        data, sha256 = results.details(iter(told))
         kept[store.root / "details" / f"{sha256}.parquet"] = data
         named = row.info.model_copy(update={"details": {"sha256": sha256, "bytes": str(len(data))}})
-        contents[results.folder_of(root, named)] = results.content(row._replace(info=named))
+        shown = results.excerpt(told)
+        beside = {} if shown is None else {results.EXCERPT: shown}
+        contents[results.folder_of(root, named)] = results.content(row._replace(info=named)) | beside
     results.check_sizes(contents)
     for path, data in kept.items():
         path.parent.mkdir(exist_ok=True)

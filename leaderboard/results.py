@@ -2,7 +2,8 @@
 
     <suite>/<method>/<settings>/run.json scores.csv cells.csv latents.parquet
 
-`details.parquet` (contexts, explanations, ROC points, concepts) stands elsewhere, named by its SHA-256.
+`details.parquet` (contexts, explanations, ROC points, concepts) stands elsewhere, named by its SHA-256. Beside the four
+`excerpt.parquet` has words and contexts of the first replicate's deepest place.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,19 @@ from benchmark.errors import BadInput, unknown
 from benchmark.store import LEAN, log, temporary_of
 from benchmark.tracks.contract import track_class
 from leaderboard.rows import PLACE, SAMPLE, ResultRow, RowInfo, as_place, wanted
+from leaderboard.standings import natural
 
 RUN, SCORES, CELLS, LATENTS = "run.json", "scores.csv", "cells.csv", "latents.parquet"
 FILES = (RUN, SCORES, CELLS, LATENTS)
+EXCERPT = "excerpt.parquet"
 METRIC = re.compile(r"[a-z][a-z0-9_.:@-]*")
 TEXTS = ("fit_id", "score_id", "checkpoint", "weights", "settings_hash")
 SEEDS = ("seed.fit", "seed.stream")
 """Columns of `cells.csv` that are no numbers, though some look like them."""
 DIGITS = 6
+CONTEXT = ["latent", "rank", "block", "start", "activation", "tokens", "activations"]
+WORDS = ["latent", "explanation"]
+EXCERPTED = {"explanations": WORDS, "contexts": CONTEXT}
 MOST_ROW_BYTES, MOST_METHOD_BYTES = 1 << 20, 3 << 20
 """No file of a row is larger, and no method's files together."""
 
@@ -49,7 +55,7 @@ def slug(label: str) -> str:
 
 
 def content(row: ResultRow) -> dict[str, bytes]:
-    """A row's four files."""
+    """A row's four files; an excerpt may stand beside them."""
     return {
         RUN: run_json(row.info),
         SCORES: _csv(row.scores),
@@ -82,6 +88,8 @@ def check_sizes(contents: Mapping[Path, Mapping[str, bytes]]) -> None:
 def write(folder: Path, data: Mapping[str, bytes]) -> list[Path]:
     """Put a row's files into its folder; one that is the same already is not touched."""
     folder.mkdir(parents=True, exist_ok=True)
+    if RUN in data and EXCERPT not in data:
+        (folder / EXCERPT).unlink(missing_ok=True)
     for name, one in data.items():
         path = folder / name
         if not path.is_file() or path.read_bytes() != one:
@@ -156,6 +164,22 @@ def details(tables: Iterator[tuple[dict[str, Any], str, pd.DataFrame]]) -> tuple
     together = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*PLACE, "table"])
     data = _parquet(together)
     return data, hashlib.sha256(data).hexdigest()
+
+
+def excerpt(tables: Sequence[tuple[dict[str, Any], str, pd.DataFrame]]) -> bytes | None:
+    """Of the same tables words and contexts of one cell a variant, where there are any."""
+    told = [one for one in tables if one[1] in EXCERPTED and len(one[2])]
+    if not told:
+        return None
+    first = min((place["replicate"], place["method_seed"]) for place, _, _ in told)
+    own = [one for one in told if (one[0]["replicate"], one[0]["method_seed"]) == first]
+    deepest = max((str(place["place"]) for place, _, _ in own), key=natural)
+    shown = [
+        table.reindex(columns=[column for column in EXCERPTED[name] if column in table]).assign(table=name, **place)
+        for place, name, table in own
+        if place["place"] == deepest
+    ]
+    return _parquet(pd.concat(shown, ignore_index=True))
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

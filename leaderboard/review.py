@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from benchmark.errors import BadInput
@@ -20,10 +21,10 @@ from benchmark.spec import method as methods
 from benchmark.spec import suite as suites
 from benchmark.spec import template
 from benchmark.spec.method import Method
-from leaderboard import board, changes, frames, markdown, publication, results
+from leaderboard import board, changes, details, frames, markdown, publication, results
 from leaderboard.changes import PLAIN, Change
 from leaderboard.contents import otherwise
-from leaderboard.rows import ResultRow
+from leaderboard.rows import PLACE, ResultRow
 
 MOST_FILE_BYTES, MOST_FOLDER_BYTES, MOST_REVIEW_BYTES = 1 << 20, 3 << 20, 1 << 18
 OTHERS_SHOWN, MOST_TOLD = 3, 100
@@ -233,11 +234,13 @@ def _results(method: Method, changed: Sequence[Change]) -> str:
     folders = sorted(board.RESULTS.joinpath(*place) for place in touched if len(place) == 3)
     held = {folder: {path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders}
     for folder, files in held.items():
-        if extra := sorted(files.keys() - set(results.FILES)):
-            raise BadInput(f"{folder} holds {', '.join(extra)}: a row has four files and no others")
+        if extra := sorted(files.keys() - {*results.FILES, results.EXCERPT}):
+            raise BadInput(f"{folder} holds {', '.join(extra)}: a row has four files, an excerpt, and no others")
     rows = [results.read(folder) for folder in folders]
-    for row in rows:
+    for row, folder in zip(rows, folders, strict=True):
         _sound(row, method)
+        if (folder / results.EXCERPT).is_file():
+            _excerpt(row, folder / results.EXCERPT)
     results.check_sizes(held)
     return f"{len(rows)} rows: {', '.join(f'{row.info.suite} ({row.info.label})' for row in rows)}" if rows else (
         "no results: they can follow"
@@ -265,6 +268,17 @@ def _sound(row: ResultRow, method: Method) -> None:
     publication.require_apart(which, [machine.isolation for machine in info.machines], [info.salt])
     if info.reported_by != "self-reported":
         raise BadInput(f"{which} calls itself {info.reported_by}: only maintainers do, after they computed it again")
+
+
+def _excerpt(row: ResultRow, path: Path) -> None:
+    """Words and contexts of latents that the row has, and nothing else."""
+    table = details.load(path)
+    known = {"table", *PLACE}.union(*results.EXCERPTED.values())
+    if extra := ({*map(str, table)} - known) | ({*map(str, table["table"])} - results.EXCERPTED.keys()):
+        raise BadInput(f"{path} holds {', '.join(sorted(extra))}: publish the row again")
+    drawn = pd.MultiIndex.from_frame(row.samples()[[*PLACE, "latent"]])
+    if "latent" not in table or not pd.MultiIndex.from_frame(table[[*PLACE, "latent"]]).isin(drawn).all():
+        raise BadInput(f"{path} is of latents that the row does not have: publish the row again")
 
 
 def settings_of(method: Method, suite: str) -> list[dict[str, Any]]:

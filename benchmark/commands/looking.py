@@ -120,7 +120,7 @@ def publish(
     suite: Annotated[str | None, typer.Option("--suite", help="One suite's rows alone.", show_default="all")] = None,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Put your rows of a method into leaderboard/results/, four small files each, and render the board: what a pull
+    """Put your rows of a method into leaderboard/results/, small files each, and render the board: what a pull
     request carries. Only whole rows are taken, and of a suite that the repository has only as it has it.
     """
     with clean_errors():

@@ -63,7 +63,7 @@ def verify_record(  # noqa: PLR0917  typer: every option is a parameter
                 raise typer.Exit(1)
             return
         key = key or secrets.token_hex(8)
-        cells = latents.published(board.RESULTS, record, suite, runs / "details")
+        cells = latents.published(board.RESULTS, record, suite, runs)
         chosen = [cells[score_id]() for score_id in verify.sample(list(cells), number, key)]
         console.print(f"{len(chosen)} of {len(cells)} cells, drawn by --key {key}", highlight=False)
         found, drifted = again(chosen)

@@ -19,6 +19,7 @@ from benchmark.spec import suite as suites
 from benchmark.store import Store
 from leaderboard import board, latents, publication, results
 from leaderboard.rows import PLACE, ResultRow, as_place
+from leaderboard.standings import natural
 from tests.leaderboard.rendered import put_row, rows, whole
 from tests.leaderboard.test_headline import HEADLINE, records
 
@@ -173,11 +174,9 @@ def test_a_published_cell_is_a_record_again(tmp_path: Path) -> None:
         latents.find("ffffffff", tmp_path, tmp_path / "results")
 
 
-def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(board, "RESULTS", tmp_path / "results")
-    store = Store(tmp_path / "runs")
+def with_words(root: Path) -> list[Record]:
+    """A store of a whole row whose latents have words and contexts."""
+    store = Store(root)
     store.check()
     complete = whole(records())
     lines: dict[str, object] = {"latent": [0, 0], "rank": [0, 1], "block": 1, "start": 2, "activation": [2.0, 1.0]}
@@ -188,7 +187,15 @@ def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
         counts = one.counts | {"drawn": 5.0, "eligible_drawn": 5.0}
         store.put(one.model_copy(update={"counts": counts}), table, tables={"contexts": contexts})
     store.select("s", "topk_sae", {"default": [one.score_id for one in complete]})
-    written = board.publish(store, "topk_sae")
+    return complete
+
+
+def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "RESULTS", tmp_path / "results")
+    complete = with_words(tmp_path / "runs")
+    written = board.publish(Store(tmp_path / "runs"), "topk_sae")
     (row,) = results.rows(tmp_path / "results")
     assert written.details == [tmp_path / "runs" / "details" / f"{row.info.details['sha256']}.parquet"]
     assert publication.details_of(row, tmp_path / "runs" / "details") == written.details[0]
@@ -200,6 +207,31 @@ def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
     found = latents.one(cell, 0).contexts
     assert [list(tokens) for tokens in found["tokens"]] == [["a", " b"], ["<<c", ">>"]]
     assert [list(activations) for activations in found["activations"]] == [[2.0, 0.0], [0.0, 1.0]]
+
+
+def test_an_excerpt_stands_beside_the_row_and_is_shown_without_the_details(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "RESULTS", tmp_path / "results")
+    complete = with_words(tmp_path / "runs")
+    written = board.publish(Store(tmp_path / "runs"), "topk_sae")
+    (path,) = (file for file in written.files if file.name == results.EXCERPT)
+    told = pd.read_parquet(path)
+    deepest = max((one.where.place for one in complete), key=natural)
+    assert set(told["place"]) == {deepest}
+    assert set(told["replicate"]) == {min(one.where.replicate for one in complete)}
+    assert set(told["variant"]) == {one.where.variant for one in complete}
+    assert set(told["table"]) == {"explanations", "contexts"}
+    shutil.rmtree(tmp_path / "runs")
+    shown = [one for one in complete if (one.where.place, one.where.replicate) == (deepest, told["replicate"].iloc[0])]
+    cell = latents.find(shown[0].score_id, tmp_path / "runs", tmp_path / "results")
+    assert cell.note == ""
+    assert latents.one(cell, 3).line["explanation"] == "word"
+    assert [list(tokens) for tokens in latents.one(cell, 0).contexts["tokens"]] == [["a", " b"], ["<<c", ">>"]]
+    other = next(one for one in complete if one not in shown)
+    assert "published beside the results" in latents.find(other.score_id, tmp_path, tmp_path / "results").note
+    results.write(path.parent, {name: (path.parent / name).read_bytes() for name in results.FILES})
+    assert not path.exists(), "an excerpt of another run says nothing of this one"
 
 
 def test_the_published_sizes_are_what_a_pull_request_can_carry() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from benchmark.errors import BadInput
@@ -20,6 +21,7 @@ from benchmark.spec import method as methods
 from leaderboard import review
 from leaderboard.changes import Change
 from leaderboard.review import Review, ToldClaim, ToldFinding
+from leaderboard.rows import PLACE
 
 ROOT = Path(__file__).parents[2]
 KEPT = (("mini", "topk_sae"), ("mini", "pca"))
@@ -253,6 +255,20 @@ def no_utf8(clone: Path) -> None:
     (clone / "submissions" / "mine" / "README.md").write_bytes(b"\xff\xfe, what it asks")
 
 
+def with_excerpt(**columns: Any) -> Callable[[Path], None]:
+    def change(clone: Path) -> None:
+        folder = clone / "leaderboard" / "results" / "mini" / "mine" / "default"
+        lines = pd.read_parquet(folder / "latents.parquet")[[*PLACE, "latent"]][:4]
+        words = lines.assign(table="explanations", explanation="<b>a word</b>").assign(**columns)
+        words.to_parquet(folder / "excerpt.parquet")
+
+    return change
+
+
+def spoiled_excerpt(clone: Path) -> None:
+    (clone / "leaderboard" / "results" / "mini" / "mine" / "default" / "excerpt.parquet").write_bytes(b"no parquet")
+
+
 def no_name(clone: Path) -> None:
     Path(os.fsdecode(bytes(clone) + b"/submissions/mine/\xff.py")).write_text("")
 
@@ -271,6 +287,10 @@ def no_name(clone: Path) -> None:
         (edited(blind=False), "made otherwise than the method says, which is blind"),
         (edited(salt=""), "without a salt, so that their seeds and draws are known"),
         (edited(machines=[{"versions": {}, "hardware": {}, "isolation": "process"}]), "made with isolation process"),
+        (with_excerpt(latent=10**6), "latents that the row does not have"),
+        (with_excerpt(secret=1.0), "holds secret"),
+        (with_excerpt(table="labels"), "holds labels"),
+        (spoiled_excerpt, "holds no details"),
         (forged_board, "is not what `make leaderboard` renders"),
     ],
 )
@@ -313,7 +333,7 @@ def withdrawn(clone: Path) -> None:
     shutil.rmtree(clone / "leaderboard" / "results" / "mini" / "mine")
 
 
-@pytest.mark.parametrize("change", [only_results, only_the_readme, withdrawn, no_utf8])
+@pytest.mark.parametrize("change", [only_results, only_the_readme, with_excerpt(), withdrawn, no_utf8])
 def test_honest_changes_pass(reviewer: Popen[str], branch: Path, change: Callable[[Path], None]) -> None:
     before = git(branch, "rev-parse", "HEAD").strip()
     change(branch)
