@@ -29,7 +29,8 @@ def contexts(row: ResultRow, runs: Path, cells: pd.MultiIndex) -> pd.DataFrame:
 
 def known(contexts: pd.DataFrame) -> pd.DataFrame:
     """Contexts but those of earlier versions, which had no tokens apart."""
-    return contexts.reindex(columns=[*CONTEXT, *(name for name in PLACE if name in contexts)]).dropna(subset=["tokens"])
+    columns = [*CONTEXT, *(name for name in PLACE if name in contexts)]
+    return contexts.reindex(columns=columns).dropna(subset=["latent", "tokens"])
 
 
 def curves(row: ResultRow, runs: Path) -> pd.DataFrame:

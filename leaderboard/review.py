@@ -12,9 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from benchmark.autointerp.windows import WINDOW_TOKENS
 from benchmark.errors import BadInput
 from benchmark.reporting import Finding
 from benchmark.spec import method as methods
@@ -27,7 +29,7 @@ from leaderboard.contents import otherwise
 from leaderboard.rows import PLACE, ResultRow
 
 MOST_FILE_BYTES, MOST_FOLDER_BYTES, MOST_REVIEW_BYTES = 1 << 20, 3 << 20, 1 << 18
-OTHERS_SHOWN, MOST_TOLD = 3, 100
+OTHERS_SHOWN, MOST_TOLD, MOST_WORDS = 3, 100, 10_000
 RESULTS, RENDERED = "leaderboard/results/", ("leaderboard/pages/", "leaderboard/LEADERBOARD.md")
 SUBMITTED = ("submissions/", RESULTS, *RENDERED)
 """Where files lie that no check is made of."""
@@ -279,6 +281,24 @@ def _excerpt(row: ResultRow, path: Path) -> None:
     drawn = pd.MultiIndex.from_frame(row.samples()[[*PLACE, "latent"]])
     if "latent" not in table or not pd.MultiIndex.from_frame(table[[*PLACE, "latent"]]).isin(drawn).all():
         raise BadInput(f"{path} is of latents that the row does not have: publish the row again")
+    if not all(map(_is_text, table.get("explanation", []))):
+        raise BadInput(f"{path} has explanations that are no text of at most {MOST_WORDS:,} characters")
+    shown = details.known(table)
+    if not all(itertools.starmap(_is_context, zip(shown["tokens"], shown["activations"], strict=True))):
+        raise BadInput(f"{path} has contexts that are not at most {WINDOW_TOKENS} tokens with an activation on each")
+
+
+def _is_text(value: object) -> bool:
+    absent = value is None or (isinstance(value, float) and math.isnan(value))
+    return absent or (isinstance(value, str) and len(value) <= MOST_WORDS)
+
+
+def _is_context(tokens: object, activations: object) -> bool:
+    if not (isinstance(tokens, np.ndarray) and isinstance(activations, np.ndarray)):
+        return False
+    numbers = activations.dtype.kind == "f" and bool(np.isfinite(activations).all())
+    texts = all(isinstance(token, str) and len(token) <= MOST_WORDS for token in tokens)
+    return numbers and texts and len(tokens) == len(activations) <= WINDOW_TOKENS
 
 
 def settings_of(method: Method, suite: str) -> list[dict[str, Any]]:
