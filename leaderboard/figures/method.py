@@ -1,8 +1,8 @@
-"""One method on one suite: by place, by width, by how much of the network is redrawn, and its ROC curves."""
+"""One method on one suite: by place, by width, along training, by how many blocks are redrawn, and ROC."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import altair as alt
 import numpy as np
@@ -60,27 +60,54 @@ def by_width(rows: Sequence[ResultRow], metric: str) -> style.Figure:
     """A metric over the number of latents, of rows that `differ_in_width`, with a 95 % interval per point (2501.17727,
     Figure 11).
     """
-    lines: list[dict[str, object]] = []
-    for row in rows:
-        table = standings.replicated(row, metrics=[metric])[metric].unstack("variant")
-        for variant in ordered(map(str, table)):
-            values = table[variant].dropna().to_numpy(float)
-            bounds = banded(values[:, None])
-            low, high = (float(bound[0]) for bound in bounds) if bounds else (np.nan, np.nan)
-            if len(values):
-                mean = float(values.mean())
-                line: dict[str, object] = {
-                    "width": _width(row),
-                    "variant": variant,
-                    "value": mean,
-                    "low": low,
-                    "high": high,
-                }
-                lines.append(line)
-    widths = sorted({float(str(line["width"])) for line in lines})
-    scale = alt.Scale(type="log", base=2, nice=False, padding=20)
-    x = alt.X("width:Q", title="latents", scale=scale, axis=alt.Axis(values=widths, format=",d"))
+    widths = {row.name: _width(row) for row in rows}
+    lines = [line | {"width": widths[row.name]} for row in rows for line in _whole(row, metric)]
+    x = _log2("width", sorted(width for width in widths.values() if width), "latents")
     return drawn.of_variants(lines, x, style.named(metric))
+
+
+def by_checkpoint(rows: Sequence[ResultRow], metric: str) -> style.Figure:
+    """A metric along training, of rows that are `along_training`, with a 95 % interval per point."""
+    lines = [line | {"step": _step(row)} for row in rows for line in _whole(row, metric)]
+    return drawn.of_variants(
+        lines, _log2("step", [_step(row) or 1 for row in rows], "training step"), style.named(metric)
+    )
+
+
+def along_training(row: ResultRow, rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """The row and its like on suites that differ in the checkpoint's revision alone, by training step; nothing where
+    there are none.
+    """
+    like = [one for one in rows if one.name == row.name and _but_revision(one) == _but_revision(row)]
+    steps = {step: one for one in like if (step := _step(one))}
+    return [steps[step] for step in sorted(steps)] if len(steps) > 1 and _step(row) else []
+
+
+def _but_revision(row: ResultRow) -> dict[str, object]:
+    content = row.info.content
+    subject = {name: value for name, value in content["subject"].items() if name != "revision"}
+    return {**content, "subject": subject, "track": row.info.track, "settings": row.info.settings}
+
+
+def _step(row: ResultRow) -> int | None:
+    step = row.info.revision.removeprefix("step")
+    return int(step) if step.isdecimal() else None
+
+
+def _whole(row: ResultRow, metric: str) -> Iterator[dict[str, object]]:
+    """Of each variant the mean over all places and replicates, with its 95 % interval."""
+    table = standings.replicated(row, metrics=[metric])[metric].unstack("variant")
+    for variant in ordered(map(str, table)):
+        values = table[variant].dropna().to_numpy(float)
+        bounds = banded(values[:, None])
+        low, high = (float(bound[0]) for bound in bounds) if bounds else (np.nan, np.nan)
+        if len(values):
+            yield {"variant": variant, "value": float(values.mean()), "low": low, "high": high}
+
+
+def _log2(field: str, values: Sequence[float], title: str) -> alt.X:
+    scale = alt.Scale(type="log", base=2, nice=False, padding=20)
+    return alt.X(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(values=list(values), format=",d"))
 
 
 def differ_in_width(rows: Sequence[ResultRow]) -> bool:

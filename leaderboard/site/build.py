@@ -63,7 +63,7 @@ def build(root: Path, rows: Sequence[ResultRow], runs: Path, named: Collection[t
         asked = {entry.method for entry in page.entries if named is None or (entry.suite, entry.method) in named}
         _write_suite(site, page, templates, asked)
         for method in sorted(asked):
-            method_pages.write(site, page, method, templates, runs)
+            method_pages.write(site, page, method, rows, templates, runs)
     return root / "index.html"
 
 

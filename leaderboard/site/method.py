@@ -43,11 +43,13 @@ class SuitePage(NamedTuple):
     pictures: Sequence[suites.Picture]
 
 
-def write(site: SiteFolder, page: SuitePage, method: str, templates: Environment, runs: Path) -> None:
-    """The pages of one of the suite's methods."""
+def write(
+    site: SiteFolder, page: SuitePage, method: str, every: Sequence[ResultRow], templates: Environment, runs: Path
+) -> None:
+    """The pages of one of the suite's methods, `every` being the rows of all suites."""
     entries = [entry for entry in page.entries if entry.method == method]
     rows = [row for row in page.rows if row.info.method == method]
-    drawn = [{"title": title, "svg": style.svg(figure)} for title, figure in _figures(rows, runs)]
+    drawn = [{"title": title, "svg": style.svg(figure)} for title, figure in _figures(rows, every, runs)]
     shown = {
         "page": page, "method": method, "entries": entries, "rows": rows, "figures": drawn, "base": "../..",
         "readme": _readme(method), "metrics": _metrics(rows),
@@ -79,7 +81,7 @@ def _write_latents(
             yield link | {"label": row.info.label}
 
 
-def _figures(rows: Sequence[ResultRow], runs: Path) -> Iterator[tuple[str, style.Figure]]:
+def _figures(rows: Sequence[ResultRow], every: Sequence[ResultRow], runs: Path) -> Iterator[tuple[str, style.Figure]]:
     """Of one method on one suite: what a figure shows, and the figure."""
     for row in rows:
         track, label = track_class(row.info.track), row.info.label
@@ -90,6 +92,8 @@ def _figures(rows: Sequence[ResultRow], runs: Path) -> Iterator[tuple[str, style
             if method_figures.has_doses(row):
                 said = f"{metric} by how many of the top blocks are redrawn ({label})"
                 yield said, method_figures.by_dose(row, metric)
+        if trained := [one for one in method_figures.along_training(row, every) if track.plain in one.scores]:
+            yield f"{track.plain} along training ({label})", method_figures.by_checkpoint(trained, track.plain)
         curves = details.curves(row, runs)
         for scorer in sorted(set(metrics) & set(curves["scorer"])):
             said = f"ROC curves of {scorer} over all items, a line for each variant ({label})"

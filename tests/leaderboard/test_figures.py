@@ -271,3 +271,24 @@ def test_in_case_mode_a_null_is_shown_from_its_least_to_its_greatest_draw() -> N
     assert (step0["low"], step0["value"], step0["high"]) == pytest.approx((0.5, 0.6, 0.7))
     assert set(shown.variant) == {"trained", "noise-embeddings", *NULLS}
     assert shown[shown.variant == "trained"]["low"].isna().all()
+
+
+def test_checkpoints_of_one_suite_are_shown_along_training() -> None:
+    row = row_of("mini", "topk_sae")
+
+    def at(step: int, moved: float, **content: Any) -> ResultRow:
+        subject = row.info.content["subject"] | {"revision": f"step{step}"} | content
+        info = row.info.model_copy(
+            update={"revision": f"step{step}", "content": row.info.content | {"subject": subject}, "suite": f"at{step}"}
+        )
+        return row._replace(info=info, scores=row.scores.assign(**{PLAIN: row.scores[PLAIN] + moved}))
+
+    rows = [at(400, -0.1), at(2500, 0.0), at(100, -0.2)]
+    others = [at(1000, 0.0, name="another"), row_of("mini", "kmeans")]
+    assert method.along_training(row, [row]) == []
+    found = method.along_training(rows[0], [*rows, *others])
+    assert [one.info.revision for one in found] == ["step100", "step400", "step2500"]
+    shown = table(method.by_checkpoint(found, PLAIN), "step")
+    trained = shown[shown.variant == "trained"].drop_duplicates("step").set_index("step")["value"]
+    mean = row.scores.xs("trained", level="variant")[PLAIN].mean()
+    assert [trained[step] - mean for step in (100, 400, 2500)] == pytest.approx([-0.2, -0.1, 0.0], abs=1e-5)
