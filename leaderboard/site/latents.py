@@ -29,9 +29,9 @@ class Side(NamedTuple):
 
 
 class LatentPage(NamedTuple):
-    """The latents of one row at one place: the columns of its table, cells by column for each latent, the text that a
-    search looks in [latent], whether there are words and contexts, and the script with everything else. In case mode a
-    null is its first draw.
+    """The latents of one row at one place: the columns of its table, cells by column for each latent, means of the
+    scores by variant, the text that a search looks in [latent], whether there are words and contexts, and the script
+    with everything else. In case mode a null is its first draw.
     """
 
     place: str
@@ -39,6 +39,7 @@ class LatentPage(NamedTuple):
     variants: Sequence[str]
     columns: Sequence[Column]
     lines: Sequence[Mapping[str, BoardCell]]
+    means: Mapping[str, str]
     searched: Sequence[str]
     has_words: bool
     has_contexts: bool
@@ -75,7 +76,13 @@ def _page(row: ResultRow, place: str, latents: pd.DataFrame, contexts: pd.DataFr
     script = f"window.nullgapLatents = {json.dumps(_interned(told), separators=(',', ':'))};\n"
     replicate = int(latents["replicate"].iloc[0])
     has_words = "explanation" in latents and bool(latents["explanation"].notna().any())
-    return LatentPage(place, replicate, variants, columns, lines, searched, has_words, not contexts.empty, script)
+    means = {}
+    for variant in variants:
+        scored = [cell.number for line in lines if (cell := line[variant]).number is not None]
+        means[variant] = f"{np.mean(scored):.2f}" if scored else "n/a"
+    return LatentPage(
+        place, replicate, variants, columns, lines, means, searched, has_words, not contexts.empty, script
+    )
 
 
 def _variants(names: Iterable[str]) -> list[str]:
@@ -101,7 +108,13 @@ def _columns(headline: str, variants: Sequence[str], latents: pd.DataFrame) -> l
     first = variants[0]
     columns = [Column("latent", "latent", "Its number in the dictionary. Opens it beside the nulls.", numeric=True)]
     if "explanation" in latents:
-        columns.append(Column("explanation", "explanation", f"What the judge says that it stands for on {first}."))
+        columns.append(
+            Column(
+                "explanation",
+                "explanation",
+                f"What the judge makes of its examples on {first}; a lexical one lists tokens.",
+            )
+        )
     columns += [
         Column(variant, variant, f"{headline} on {variant}; n/a: not drawn there, or not scored.", numeric=True)
         for variant in variants

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment
 
+from benchmark import registry
 from benchmark.metrics import family
 from benchmark.spec import method as methods
 from benchmark.tracks.contract import track_class
@@ -74,7 +75,8 @@ def _write_latents(
             shown = {
                 "page": page, "row": row, "one": one, "links": links, "link": link, "base": "../..",
                 "data": data(name, one.columns, one.lines, one.searched), "method": f"{slug(row.info.method)}.html",
-                "headline": page.headline, "details": row.info.details.get("sha256"),
+                "headline": page.headline, "says": known.says if (known := family.metric(page.headline)) else "",
+                "control": registry.CONTROL, "details": row.info.details.get("sha256"),
             }  # fmt: skip
             site.put(f"{path}.js", one.script)
             site.put(f"{path}.html", templates.get_template("latents.html").render(**shown))

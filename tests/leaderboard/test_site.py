@@ -33,6 +33,7 @@ HOSTILE = "<script>alert(1)</script>"
 SPOKEN = "topk_sae"
 """Of this method the words and contexts are at hand."""
 LATENTS = f"{SPOKEN}.0.layers.2.latents.html"
+VARIANTS = ("trained", "step0", "rerandomized", "rerandomized-keep-embeddings", "noise-embeddings")
 TOKENS = (" river", HOSTILE, "\n", "__proto__", "</script>")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -129,6 +130,11 @@ def test_latents_read_without_javascript_and_say_where_their_words_are(site: Pat
     spoken = (site / "mini" / "methods" / LATENTS).read_text(encoding="utf-8")
     assert "the word 4 &lt;&lt;b&gt;&gt;" in spoken
     assert "put it into" not in spoken.lower()
+    (row,) = (row for row in chosen() if row.info.method == SPOKEN)
+    every = row.samples()
+    means = every[every["replicate"] == 0].groupby("variant")["fuzzing-token-matched@1"].mean()
+    foot = re.findall(r">([^<]*)</td>", spoken.partition("<tfoot>")[2].partition("</tfoot>")[0])
+    assert [text for text in foot if text] == [f"{means[name]:.2f}" for name in VARIANTS]
     silent = (site / "mini" / "methods" / LATENTS.replace(SPOKEN, "kmeans")).read_text(encoding="utf-8")
     assert "Put it into details/" in silent
     (row,) = (row for row in chosen() if row.info.method == "kmeans")
@@ -384,9 +390,7 @@ def test_a_latent_is_found_and_compared_with_the_nulls(page: Page, site: Path) -
     assert methods_shown(page) == ["4"]
     page.get_by_role("link", name="4", exact=True).press("Enter")
     cards = page.locator("#compare article")
-    assert cards.locator("h3").all_inner_texts() == [
-        "trained", "step0", "rerandomized", "rerandomized-keep-embeddings", "noise-embeddings",
-    ]  # fmt: skip
+    assert cards.locator("h3").all_inner_texts() == [*VARIANTS]
     drawn = cards.filter(has_text="the word 4 <<b>>")
     assert drawn.count() >= 2
     shown = [" river", HOSTILE, "⏎", "__proto__", "</script>"]
@@ -396,6 +400,7 @@ def test_a_latent_is_found_and_compared_with_the_nulls(page: Page, site: Path) -
     assert drawn.first.locator(".fires").all_inner_texts() == [HOSTILE, "__proto__", "</script>"]
     assert [str(one.get_attribute("class"))[-1] for one in drawn.first.locator(".fires").all()] == ["5", "2", "9"]
     assert page.evaluate("document.activeElement.textContent") == "Latent 4"
+    assert page.locator("tr.chosen th").all_inner_texts() == ["4"]
     score = drawn.first.locator("p").first.inner_text()
     every_score = told_scores(4)
     assert {variant: f"{value:.2f}" for variant, value in every_score.items()} == {

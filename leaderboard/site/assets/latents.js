@@ -65,6 +65,7 @@
   function show() {
     const asked = new URLSearchParams(location.hash.slice(1)).get("latent");
     const number = told.latents.indexOf(Number(asked));
+    for (const link of document.querySelectorAll("#board tbody a")) link.closest("tr").classList.toggle("chosen", link.textContent === asked);
     section.hidden = asked === null || number < 0;
     if (section.hidden) return;
     const cards = made("div", undefined, "cards");
