@@ -71,7 +71,7 @@ test: $(SETUP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadscope
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 	@rm -rf "$(GUARD)"
 	$(PY) -m benchmark run topk_sae --suite smoke --runs "$(GUARD)"
 	$(PY) -m benchmark guard topk_sae --runs "$(GUARD)"

@@ -104,5 +104,17 @@ class Silent(reporting.Silent):
 
 
 @pytest.fixture
+def drawn_site() -> None:
+    """Asks for the site that a run ends with."""
+
+
+@pytest.fixture(autouse=True)
+def _no_site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a test draw no site where it is not asked for: that takes seconds each."""
+    if "drawn_site" not in request.fixturenames:
+        monkeypatch.setattr("leaderboard.site.build.local", lambda store: store.root / "site")
+
+
+@pytest.fixture
 def silent() -> Silent:
     return Silent()

@@ -217,7 +217,9 @@ def test_list_names_everything() -> None:
     assert "l0@1 [latents; no direction]" in result.stdout
 
 
-def test_a_run_says_the_verdict_first_then_a_dozen_metrics_then_the_paths(tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_a_run_says_the_verdict_first_then_a_dozen_metrics_then_the_paths(
+    tiny: dict[str, Any], tmp_path: Path, drawn_site: None
+) -> None:
     tiny |= {"variants": ["trained", "step0"], "hookpoints": ["layers.1"]}
     suite = tmp_path / "tiny.toml"
     suite.write_text(tomli_w.dumps(tiny))
@@ -231,6 +233,7 @@ def test_a_run_says_the_verdict_first_then_a_dozen_metrics_then_the_paths(tiny: 
     assert not any(".lexical" in name for name in shown)
     assert len([line for line in lines if line.startswith("n/a in")]) < 12, "one line per kind"
     assert [line.split(":")[0] for line in lines[-3:]] == ["board", "all metrics", "site"]
+    assert (tmp_path / "runs" / "site" / "tiny" / "methods" / "topk_sae.html").is_file()
     every = [line.split("│")[1].strip() for line in long.stdout.splitlines() if line.startswith("│")]
     assert set(shown) < set(every)
     assert "fuzzing.lexical:token@1" in every

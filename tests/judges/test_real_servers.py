@@ -75,9 +75,9 @@ def url(model: Path) -> Iterator[str]:
 
 
 def suite(tiny: dict[str, Any], folder: Path) -> Path:
-    """One replicate, two variants, one hookpoint, two latents, one scorer."""
+    """One replicate, one variant, one hookpoint, two latents, one scorer."""
     settings = tiny | {
-        "variants": ["trained", "noise-embeddings"],
+        "variants": ["trained"],
         "hookpoints": ["layers.1"],
         "latents": 2,
         "metrics": ["fuzzing@1", "fuzzing.shuffled@1", "fuzzing.lexical@1"],
@@ -110,7 +110,7 @@ def test_a_real_server_is_asked_and_its_nonsense_is_counted_and_asked_about_agai
     path, runs = suite(tiny, tmp_path), tmp_path / "runs"
     judge = f"local-chat-completions:model={model},base_url={url},num_concurrent=2"
     output, records = run(path, runs, judge)
-    assert len(records) == 2
+    assert len(records) == 1
     for record in records:
         assert record.status == "scored"
         metric = record.metrics["fuzzing@1"]

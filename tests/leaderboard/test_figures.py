@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from functools import cache
 from typing import Any
 
@@ -13,7 +10,6 @@ import pandas as pd
 import pytest
 
 import leaderboard
-from benchmark import registry
 from leaderboard import board, contents, headline, resolved, results
 from leaderboard.figures import latent, method, overview, style, suites
 from leaderboard.headline import Entry
@@ -166,43 +162,6 @@ def test_what_is_published_is_drawn_from_what_is_published() -> None:
         for picture in pictures:
             path = board.HOME / board.PAGES / heading.folder / picture.file
             assert path.read_text(encoding="utf-8") == picture.svg, f"{path}: run make leaderboard"
-
-
-def test_a_figure_is_the_same_under_another_hash_seed() -> None:
-    said = (
-        "import sys; from leaderboard import board, results; from leaderboard.figures import method, style;"
-        "rows = [row for row in results.rows(board.RESULTS, ('standard',)) if row.info.method == 'topk_sae'];"
-        "sys.stdout.write(style.svg(method.by_place(rows[0], 'fuzzing@1')))"
-    )
-    environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    command = [sys.executable, "-c", said]
-    other = subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout
-    assert other == style.svg(method.by_place(rows_of("standard", "topk_sae")[0], PLAIN))
-
-
-def test_variants_differ_in_colour_and_shape_and_dash() -> None:
-    assert set(style.LOOKS) == set(registry.VARIANTS)
-    for part in zip(*style.LOOKS.values(), strict=True):
-        assert len(set(part)) == len(style.LOOKS)
-    assert list(style.variants(["noise-embeddings", "trained", "cascade:2"])) == [
-        "trained",
-        "cascade:2",
-        "noise-embeddings",
-    ]
-
-
-def test_markup_in_a_name_stays_text() -> None:
-    _, entries = published("mini")
-    renamed = [entry._replace(method="<script>x</script>") for entry in entries[:1]]
-    drawn = style.svg(overview.forest(renamed))
-    assert "<script" not in drawn
-    assert "&lt;script&gt;" in drawn
-
-
-def test_entries_without_replicates_have_no_figure() -> None:
-    rows, entries = published("mini")
-    alone = [entry._replace(standing=entry.standing._replace(claim=None)) for entry in entries]
-    assert suites.pictures(rows, alone) == []
 
 
 def test_a_curve_of_doses_goes_from_trained_to_all_blocks() -> None:
