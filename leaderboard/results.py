@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ def rows(root: Path, suites: tuple[str, ...] | None = None) -> list[ResultRow]:
     return sorted(listed, key=lambda row: (*row.table, *row.name))
 
 
-def details(tables: Iterator[tuple[dict[str, Any], str, pd.DataFrame]]) -> tuple[bytes, str]:
+def details(tables: Sequence[tuple[dict[str, Any], str, pd.DataFrame]]) -> tuple[bytes, str]:
     """One table of everything that is too large for a row, given as (place, name, table), and its SHA-256."""
     parts = [table.assign(table=name, **place) for place, name, table in tables if len(table)]
     together = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*PLACE, "table"])
@@ -167,17 +167,17 @@ def details(tables: Iterator[tuple[dict[str, Any], str, pd.DataFrame]]) -> tuple
 
 
 def excerpt(tables: Sequence[tuple[dict[str, Any], str, pd.DataFrame]]) -> bytes | None:
-    """Of the same tables words and contexts of one cell a variant, where there are any."""
-    told = [one for one in tables if one[1] in EXCERPTED and len(one[2])]
+    """Of the same tables words and contexts of one cell a variant, where there are any; contexts of earlier versions
+    have other columns, and are left out.
+    """
+    told = [one for one in tables if one[1] in EXCERPTED and len(one[2]) and set(EXCERPTED[one[1]]) <= set(one[2])]
     if not told:
         return None
     first = min((place["replicate"], place["method_seed"]) for place, _, _ in told)
     own = [one for one in told if (one[0]["replicate"], one[0]["method_seed"]) == first]
     deepest = max((str(place["place"]) for place, _, _ in own), key=natural)
     shown = [
-        table.reindex(columns=[column for column in EXCERPTED[name] if column in table]).assign(table=name, **place)
-        for place, name, table in own
-        if place["place"] == deepest
+        table[EXCERPTED[name]].assign(table=name, **place) for place, name, table in own if place["place"] == deepest
     ]
     return _parquet(pd.concat(shown, ignore_index=True))
 

@@ -138,7 +138,7 @@ def _again(
         )
     if subjects is not None:
         for where in (cell.record.where for cell in cells):
-            unpublished.draw(where.source, where.revision, subjects, "before minutes of compute")
+            unpublished.seeds(where.source, where.revision, subjects)
     found = [_one_again(cell, kept, fresh=fresh, subjects=subjects) for cell in cells]
     track = track_class(cells[0].record.where.track)
     return found, verify.drifted(found, {track.headline, *track.beside})

@@ -77,6 +77,12 @@ def metric(name: str) -> Metric | None:
     return known[1] if known else None
 
 
+def says(name: str) -> str:
+    """What a metric is, in words; nothing where nothing is known of it."""
+    known = metric(name)
+    return known.says if known else ""
+
+
 def family_of(name: str) -> MetricFamily | None:
     """The family of a metric."""
     known = _metrics(registry.FAMILIES).get(name)

@@ -12,9 +12,8 @@ from benchmark.tracks.contract import track_class
 from leaderboard import resolved
 from leaderboard.figures import lines as drawn
 from leaderboard.figures import style
-from leaderboard.rows import ResultRow
+from leaderboard.rows import ENTROPY, ResultRow
 
-ENTROPY = "token_entropy@2"
 POINTS = 101
 """Of a cumulative curve."""
 STEP, FEWEST = 0.5, 10

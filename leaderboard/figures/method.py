@@ -69,9 +69,8 @@ def by_width(rows: Sequence[ResultRow], metric: str) -> style.Figure:
 def by_checkpoint(rows: Sequence[ResultRow], metric: str) -> style.Figure:
     """A metric along training, of rows that are `along_training`, with a 95 % interval per point."""
     lines = [line | {"step": _step(row)} for row in rows for line in _whole(row, metric)]
-    return drawn.of_variants(
-        lines, _log2("step", [_step(row) or 1 for row in rows], "training step"), style.named(metric)
-    )
+    x = _log2("step", [step for row in rows if (step := _step(row))], "training step")
+    return drawn.of_variants(lines, x, style.named(metric))
 
 
 def along_training(row: ResultRow, rows: Sequence[ResultRow]) -> list[ResultRow]:

@@ -107,13 +107,12 @@ def _write_suite(site: SiteFolder, page: SuitePage, templates: Environment, aske
         for entry, own, letter in zip(page.entries, page.told, page.tied, strict=True)
     ]
     searched = [own["method"].text for own in page.told]
-    known = family.metric(page.headline)
     shown: dict[str, Any] = {
         "page": page,
         "lines": lines,
         "data": data(page.title, COLUMNS, page.told, searched),
         "base": "..",
-        "says": known.says if known else "",
+        "says": family.says(page.headline),
         "some": any(line["page"] is None for line in lines),
     }
     site.put(f"{page.folder}/index.html", templates.get_template("suite.html").render(**shown))

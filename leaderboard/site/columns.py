@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -91,18 +92,18 @@ def cells(entry: Entry, name: str, tied: str, *, of_decoder: bool) -> dict[str, 
         "method": BoardCell(name, None),
         "kind": BoardCell(kind, None),
         "claim": BoardCell("n/a" if entry.floor else texts["claim"], None),
-        "gap": _number(entry.case.gap if entry.case else said.worst.mean if said else None, "+.4f"),
-        "at_least": _number(said.worst.lower if said else None, "+.4f"),
+        "gap": number(entry.case.gap if entry.case else said.worst.mean if said else None, "+.4f"),
+        "at_least": number(said.worst.lower if said else None, "+.4f"),
         "verdict": BoardCell(texts["verdict"], None),
         "gates": BoardCell(screen.gates_in_short(entry), None),
-        "lead": _number(lead.mean if lead else None, "+.4f"),
-        "lead_at_least": _number(lead.lower if lead else None, "+.4f"),
+        "lead": number(lead.mean if lead else None, "+.4f"),
+        "lead_at_least": number(lead.lower if lead else None, "+.4f"),
         "worst_floor": BoardCell(_over(entry), None),
-        "trained": _number(trained.mean if trained else None, ".3f"),
-        "variance": _number(fidelity[0], ".3f"),
-        "context": _number(fidelity[1], ".3f"),
+        "trained": number(trained.mean if trained else None, ".3f"),
+        "variance": number(fidelity[0], ".3f"),
+        "context": number(fidelity[1], ".3f"),
         "rank": BoardCell(f"{texts['rank']} {tied}".strip(), None, rank.best + rank.worst / 1000 if rank else None),
-        "seconds": _number(entry.seconds, ".0f"),
+        "seconds": number(entry.seconds, ".0f"),
         "results": BoardCell(entry.reported_by, None),
     }
 
@@ -127,5 +128,8 @@ def _over(entry: Entry) -> str:
     return "n/a" if lead is None else f"{lead.floor.split()[0]} ({standing.matched} of {len(standing.over)} match)"
 
 
-def _number(value: float | None, form: str) -> BoardCell:
-    return BoardCell("n/a" if value is None else format(value, form), value)
+def number(value: float | None, form: str) -> BoardCell:
+    """A number as a cell has it; n/a where there is none."""
+    if value is None or not math.isfinite(value):
+        return BoardCell("n/a", None)
+    return BoardCell(format(value, form), float(value))

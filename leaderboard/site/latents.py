@@ -13,11 +13,10 @@ from benchmark.metrics import family
 from benchmark.spec.variant import Variant, ordered
 from benchmark.tracks.contract import track_class
 from leaderboard.latents import MATCHES, RowLatents
-from leaderboard.rows import PLACE, ResultRow
-from leaderboard.site.columns import BoardCell, Column
+from leaderboard.rows import ENTROPY, PLACE, ResultRow
+from leaderboard.site.columns import BoardCell, Column, number
 
 DIGITS = 4
-ENTROPY = "token_entropy@2"
 WITH_CONTEXTS = "contexts"
 
 
@@ -68,7 +67,7 @@ def _page(row: ResultRow, place: str, latents: pd.DataFrame, contexts: pd.DataFr
     metrics = [str(name) for name in latents if "@" in str(name)]
     told = {
         "variants": variants,
-        "metrics": [[name, known.says if (known := family.metric(name)) else ""] for name in metrics],
+        "metrics": [[name, family.says(name)] for name in metrics],
         "first": [name for name in (headline, track.plain) if name in metrics],
         "latents": numbers,
         "sides": [[_told(own.get(latent), metrics) for own in sides.values()] for latent in numbers],
@@ -136,12 +135,12 @@ def _cells(
 ) -> dict[str, BoardCell]:
     first = next(iter(sides.values())).get(latent)
     line = first.line if first else {}
-    cells = {"latent": BoardCell(str(latent), latent), "rate": _number(line.get("rate"), ".2e")}
+    cells = {"latent": BoardCell(str(latent), latent), "rate": number(line.get("rate"), ".2e")}
     cells |= {
-        variant: _number(own[latent].line.get(headline) if latent in own else None, ".2f")
+        variant: number(own[latent].line.get(headline) if latent in own else None, ".2f")
         for variant, own in sides.items()
     }
-    cells["entropy"] = _number(line.get(ENTROPY), ".2f")
+    cells["entropy"] = number(line.get(ENTROPY), ".2f")
     cells["explanation"] = BoardCell(_text(line.get("explanation")) or "n/a", None)
     for _, name, unit in MATCHES:
         match, value = _text(line.get(name)), line.get(f"{name}_{unit.lower()}")
@@ -197,11 +196,6 @@ def _interned(told: dict[str, Any]) -> dict[str, Any]:
                 window = tuple(tokens.setdefault(token, len(tokens)) for token in context[0])
                 context[0] = windows.setdefault(window, len(windows))
     return told | {"tokens": list(tokens), "windows": list(windows)}
-
-
-def _number(value: Any, form: str) -> BoardCell:
-    known = value is not None and np.isfinite(value)
-    return BoardCell(format(value, form), float(value)) if known else BoardCell("n/a", None)
 
 
 def _match(name: str, value: Any) -> BoardCell:

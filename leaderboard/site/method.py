@@ -75,7 +75,7 @@ def _write_latents(
             shown = {
                 "page": page, "row": row, "one": one, "links": links, "link": link, "base": "../..",
                 "data": data(name, one.columns, one.lines, one.searched), "method": f"{slug(row.info.method)}.html",
-                "headline": page.headline, "says": known.says if (known := family.metric(page.headline)) else "",
+                "headline": page.headline, "says": family.says(page.headline),
                 "control": registry.CONTROL, "details": row.info.details.get("sha256"),
             }  # fmt: skip
             site.put(f"{path}.js", one.script)
@@ -127,9 +127,9 @@ def _metrics(rows: Sequence[ResultRow]) -> list[dict[str, Any]]:
                 continue
             scores = {name: markdown.text(score) for name, score in line.scores.items()}
             variants += [name for name in scores if name not in variants]
-            said, known = line.claim, family.metric(line.metric)
+            said = line.claim
             lines.append({
-                "metric": line.metric, "says": known.says if known else "", "scores": scores,
+                "metric": line.metric, "says": family.says(line.metric), "scores": scores,
                 "gap": f"{said.worst.mean:+.4f}" if said else "n/a",
                 "verdict": str(said.verdict) if said and said.verdict else "n/a", "reasons": line.reasons,
             })  # fmt: skip

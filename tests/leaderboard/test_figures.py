@@ -13,7 +13,7 @@ import leaderboard
 from leaderboard import board, contents, headline, resolved, results
 from leaderboard.figures import latent, method, overview, style, suites
 from leaderboard.headline import Entry
-from leaderboard.rows import ResultRow
+from leaderboard.rows import ENTROPY, ResultRow
 
 HEADLINE, PLAIN = "fuzzing-token-matched@1", "fuzzing@1"
 NULLS = ["step0", "rerandomized", "rerandomized-keep-embeddings"]
@@ -203,14 +203,14 @@ def test_entropy_against_score_is_of_bins_that_hold_enough() -> None:
     every = row.samples()
     entropy = np.where(np.arange(len(every)) % 2, 0.2, 1.3)
     entropy[every.index[every["variant"] == "step0"][:5]] = 7.0
-    told = row._replace(samples=lambda: every.assign(**{latent.ENTROPY: entropy}))
+    told = row._replace(samples=lambda: every.assign(**{ENTROPY: entropy}))
     assert latent.has_entropy(told)
     figure = latent.by_entropy(told)
     assert style.svg(figure).count('aria-roledescription="area mark"') == 5
     shown = table(figure, "entropy").drop_duplicates(["variant", "entropy"])
     assert set(shown["entropy"]) == {0.25, 1.25}, "five latents are no bin"
     asked = resolved.asked(told)
-    low = asked[(asked["variant"] == "trained") & (asked[latent.ENTROPY] == 0.2)][HEADLINE].dropna()
+    low = asked[(asked["variant"] == "trained") & (asked[ENTROPY] == 0.2)][HEADLINE].dropna()
     point = shown[(shown["variant"] == "trained") & (shown["entropy"] == 0.25)].iloc[0]
     assert point["value"] == pytest.approx(low.mean(), rel=1e-5)
     assert (point["low"], point["high"]) == pytest.approx((low.quantile(0.25), low.quantile(0.75)), rel=1e-5)

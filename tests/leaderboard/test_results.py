@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import logging
 import shutil
@@ -190,12 +191,18 @@ def with_words(root: Path) -> list[Record]:
     return complete
 
 
-def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Record], publication.Published]:
+    """Such a store's records, and what was published of it."""
     monkeypatch.setattr(board, "RESULTS", tmp_path / "results")
     complete = with_words(tmp_path / "runs")
-    written = board.publish(Store(tmp_path / "runs"), "topk_sae")
+    return complete, board.publish(Store(tmp_path / "runs"), "topk_sae")
+
+
+def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
+    tmp_path: Path, published: tuple[list[Record], publication.Published]
+) -> None:
+    complete, written = published
     (row,) = results.rows(tmp_path / "results")
     assert written.details == [tmp_path / "runs" / "details" / f"{row.info.details['sha256']}.parquet"]
     assert publication.details_of(row, tmp_path / "runs" / "details") == written.details[0]
@@ -210,11 +217,9 @@ def test_details_stand_elsewhere_under_their_hash_and_are_shown_where_they_are(
 
 
 def test_an_excerpt_stands_beside_the_row_and_is_shown_without_the_details(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, published: tuple[list[Record], publication.Published]
 ) -> None:
-    monkeypatch.setattr(board, "RESULTS", tmp_path / "results")
-    complete = with_words(tmp_path / "runs")
-    written = board.publish(Store(tmp_path / "runs"), "topk_sae")
+    complete, written = published
     (path,) = (file for file in written.files if file.name == results.EXCERPT)
     told = pd.read_parquet(path)
     deepest = max((one.where.place for one in complete), key=natural)
@@ -232,6 +237,17 @@ def test_an_excerpt_stands_beside_the_row_and_is_shown_without_the_details(
     assert "published beside the results" in latents.find(other.score_id, tmp_path, tmp_path / "results").note
     results.write(path.parent, {name: (path.parent / name).read_bytes() for name in results.FILES})
     assert not path.exists(), "an excerpt of another run says nothing of this one"
+
+
+def test_contexts_of_an_earlier_version_enter_no_excerpt() -> None:
+    place = dict(zip(PLACE, ("trained", 0, "layers.2", 0), strict=True))
+    words = pd.DataFrame({"latent": [7], "explanation": ["word"]})
+    lines: dict[str, object] = {"row": [0], "rank": [0], "block": [1], "start": [2], "activation": [1.0]}
+    earlier = pd.DataFrame(lines | {"text": ["<<a>>"]})
+    told = results.excerpt([(place, "explanations", words), (place, "contexts", earlier)])
+    assert told is not None
+    assert set(pd.read_parquet(io.BytesIO(told))["table"]) == {"explanations"}
+    assert results.excerpt([(place, "contexts", earlier)]) is None
 
 
 def test_the_published_sizes_are_what_a_pull_request_can_carry() -> None:

@@ -18,7 +18,13 @@ INCIDENTAL = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
 
 
 def draw(source: str, revision: str, folder: Path, key: str) -> Checkpoint:
-    """One of the training seeds below a folder, drawn by a key, at a revision of the built-in replicate `source`.
+    """One of the training seeds below a folder, drawn by a key; raises as `seeds` does."""
+    found = seeds(source, revision, folder)
+    return found[keyed.seed("training seed", key) % len(found)]
+
+
+def seeds(source: str, revision: str, folder: Path) -> list[Checkpoint]:
+    """All training seeds below a folder, at a revision of the built-in replicate `source`.
 
     Raises:
         BadInput: another subject than the built-in one, no training seed, one that ships, or one of another recipe.
@@ -34,15 +40,17 @@ def draw(source: str, revision: str, folder: Path, key: str) -> Checkpoint:
     if ship := [path.name for path in homes if int(path.name.removeprefix("seed")) in builtin.seeds()]:
         raise BadInput(f"{folder} holds {ship[0]}, which is published: take it out")
     own = builtin.checkpoint(source, revision)
-    home = homes[keyed.seed("training seed", key) % len(homes)]
-    other = pythia.locate(str(home), f"step{builtin.steps(own.folder.parent)[-1]}" if revision == "main" else revision)
-    if _described(other) != _described(own):
-        raise BadInput(f"{home} was made by another recipe than the built-in subject, or with another tokenizer")
-    return other
+    asked = f"step{builtin.steps(own.folder.parent)[-1]}" if revision == "main" else revision
+    found, described = [pythia.locate(str(home), asked) for home in homes], _described(own)
+    for other in found:
+        if _described(other) != described:
+            raise BadInput(
+                f"{other.source} was made by another recipe than the built-in subject, or with another tokenizer"
+            )
+    return found
 
 
 def _described(checkpoint: Checkpoint) -> tuple[dict[str, object], str]:
     told = pythia.config(checkpoint).to_dict()
-    return {name: told[name] for name in sorted(told.keys() - set(INCIDENTAL))}, pythia.tokenizer_fingerprint(
-        checkpoint
-    )
+    kept = {name: told[name] for name in sorted(told.keys() - set(INCIDENTAL))}
+    return kept, pythia.tokenizer_fingerprint(checkpoint)
