@@ -19,7 +19,8 @@ import torch
 from filelock import FileLock
 
 from benchmark import reporting
-from benchmark.execution import jailed
+from benchmark.execution import jailed, local
+from benchmark.execution.environments import Environment
 from benchmark.execution.local import ForkServer
 from benchmark.run.launch.processes import torch_threads
 from benchmark.spec.suite import Corpus, Suite
@@ -91,6 +92,35 @@ def needs_jail() -> None:
         missing = jailed.trial(server).missing
     if missing is not None:
         pytest.skip(missing)
+
+
+class Shared(ForkServer):
+    """A fork server that more than one run uses: who closes it leaves it to the next."""
+
+    def close(self) -> None:
+        """Nothing: `_one_fork_server` ends it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_fork_server() -> Iterator[None]:
+    """Runs of a test process share the server of the harness's own environment, which takes seconds to import what it
+    forks with. One that would see other variables is made anew.
+    """
+    kept: dict[tuple[tuple[str, str], ...], Shared] = {}
+
+    def server(environment: Environment | None = None) -> ForkServer:
+        if environment is not None:
+            return ForkServer(environment)
+        seen = tuple(sorted((name, text) for name, text in os.environ.items() if name != "PYTEST_CURRENT_TEST"))
+        if seen not in kept:
+            kept[seen] = Shared()
+        return kept[seen]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "ForkServer", server)
+        yield
+    for one in kept.values():
+        ForkServer.close(one)
 
 
 class Silent(reporting.Silent):

@@ -33,7 +33,14 @@ import leaderboard.review
 for base in sys.stdin:
     child = os.fork()
     if not child:
-        app(["review", "--base", base.strip(), "--out", sys.argv[1]])
+        status = 70
+        try:
+            app(["review", "--base", base.strip(), "--out", sys.argv[1]])
+        except SystemExit as ended:
+            status = ended.code
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
     print("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
