@@ -40,7 +40,7 @@ help:
 	@echo "  METHOD=floors                                         methods that learn nothing, which a claim must lead"
 	@echo "  SALT=...                                              repeat a row's draws by the salt of its record; SALT= for none"
 	@echo "  JUDGE=local-chat-completions:model=...,base_url=...   any model of lm-eval's registry as judge; REPLAY=1: from transcripts"
-	@echo "make new NAME=mine [TRACK=features]                 submissions/mine/ from a template: it runs as it stands"
+	@echo "make new NAME=mine [TRACK=probes]                   submissions/mine/ from a template: it runs as it stands"
 	@echo "make check METHOD=mine                              does it keep the contract? a minute, no network"
 	@echo "make plan METHOD=topk_sae [SUITE=mini]                 cells of a run, and which are done"
 	@echo "make test                                           lint, types, tests, smoke bench, its numbers against the expected ones"
@@ -73,8 +73,9 @@ test: $(SETUP)
 	$(PY) -m mypy
 	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 	@rm -rf "$(GUARD)"
-	$(PY) -m benchmark run topk_sae --suite smoke --runs "$(GUARD)"
+	$(PY) -m benchmark run "topk_sae logistic_probe" --suite smoke --runs "$(GUARD)"
 	$(PY) -m benchmark guard topk_sae --runs "$(GUARD)"
+	$(PY) -m benchmark guard logistic_probe --runs "$(GUARD)"
 
 review: $(SETUP)
 	@$(PY) -m benchmark review $(if $(filter command environment,$(BASE_FROM)),--base "$$BASE") $(if $(OUT),--out "$$OUT")

@@ -19,9 +19,12 @@ OPTIONS = {"cascade": "how many of the top blocks are redrawn"}
 """Variants that are written with an option, `cascade:2`, and what it says."""
 CONTROL = "noise-embeddings"
 
-TRACKS = {"features": "benchmark.tracks.features.track:FeaturesTrack"}
+TRACKS = {
+    "features": "benchmark.tracks.features.track:FeaturesTrack",
+    "probes": "benchmark.tracks.probes.track:ProbesTrack",
+}
 
-CONFORMANCE = {"features": "benchmark.checks.featurizers:questions"}
+CONFORMANCE = {"features": "benchmark.checks.featurizers:questions", "probes": "benchmark.checks.probes:questions"}
 LOADED = {"features": "benchmark.checks.loaded:questions"}
 """What `make check` asks of methods of a track, and of those that were trained elsewhere."""
 
@@ -66,6 +69,7 @@ FAMILIES = (
     "benchmark.autointerp.families:FAMILIES",
     "benchmark.metrics.universality:FAMILY",
     "benchmark.metrics.stability:FAMILY",
+    "benchmark.metrics.probing:FAMILIES",
 )
 """Families of metrics, in the order of the board."""
 

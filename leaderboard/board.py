@@ -15,7 +15,7 @@ from benchmark.spec.pretrained import RECIPE
 from benchmark.store import Store, write_text
 from benchmark.tracks.contract import track_class
 from leaderboard import contents, headline, pages, publication, results, screen
-from leaderboard.contenders import REFERENCE, KnownFloors, SuiteRow
+from leaderboard.contenders import KnownFloors, SuiteRow
 from leaderboard.contents import Heading
 from leaderboard.headline import Entry
 from leaderboard.publication import Published
@@ -111,20 +111,25 @@ def known_floors() -> KnownFloors:
 
 
 @cache
-def needed(name: str) -> frozenset[SuiteRow]:
-    """Rows of floors that the suite of this name in the repository needs, none where there is no such suite."""
-    return _rows_of(name, suites.load(name).floors) if name in suites.names() else frozenset()
+def needed(name: str, track: str) -> frozenset[SuiteRow]:
+    """Rows of floors that the suite of this name in the repository needs in a track, none where there is no such
+    suite.
+    """
+    return _rows_of(name, track, suites.load(name).floors) if name in suites.names() else frozenset()
 
 
 @cache
-def references(name: str) -> frozenset[SuiteRow] | None:
-    """Rows of the reference that the suite of this name in the repository has, None where there is no such suite."""
-    return _rows_of(name, (REFERENCE,)) if name in suites.names() else None
+def references(name: str, track: str) -> frozenset[SuiteRow] | None:
+    """Rows of a track's reference that the suite of this name in the repository has, None where there is no such
+    suite.
+    """
+    return _rows_of(name, track, (track_class(track).reference,)) if name in suites.names() else None
 
 
-def _rows_of(suite: str, names: Sequence[str]) -> frozenset[SuiteRow]:
-    asked = suites.load(suite)
-    return frozenset((name, row.label) for name in names for row in methods.rows(methods.load(name), asked))
+def _rows_of(suite: str, track: str, names: Sequence[str]) -> frozenset[SuiteRow]:
+    asked, known = suites.load(suite), [methods.load(name) for name in names]
+    own = [method for method in known if method.manifest.track == track]
+    return frozenset((method.name, row.label) for method in own for row in methods.rows(method, asked))
 
 
 @cache

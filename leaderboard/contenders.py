@@ -17,22 +17,21 @@ from benchmark.tracks.contract import Track, track_class
 from leaderboard.rows import CellPlace, ResultRow, as_place, wanted
 from leaderboard.standings import draws, replicated, to_worst
 
-REFERENCE = "topk_sae"
 SuiteRow = tuple[str, str]
 """Method and settings."""
 
 
 class KnownFloors(NamedTuple):
     """Baselines that learn nothing, with the metrics that each is a floor for; which rows of them a suite of this name
-    needs; and which rows of the reference it has (None: every one, where the suite is not the repository's).
+    needs in a track; and which rows of its reference it has (None: every one, where the suite is not the repository's).
     """
 
     known: Mapping[str, Literal["all", "decoder"]]
-    needed: Callable[[str], Collection[SuiteRow]]
-    references: Callable[[str], Collection[SuiteRow] | None] = lambda suite: None
+    needed: Callable[[str, str], Collection[SuiteRow]]
+    references: Callable[[str, str], Collection[SuiteRow] | None] = lambda suite, track: None
 
 
-NO_FLOORS = KnownFloors({}, lambda suite: ())
+NO_FLOORS = KnownFloors({}, lambda suite, track: ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +50,10 @@ class Contender:
         """With the means of some metrics, as far as the row has them."""
         means = replicated(row, metrics=[*dict.fromkeys(metrics)])
         tables = {str(name): pd.DataFrame(means[name].unstack("variant")) for name in means}
-        own = floors.references(row.info.suite)
-        is_reference = row.info.method == REFERENCE and (own is None or suite_row(row) in own)
+        own = floors.references(row.info.suite, row.info.track)
+        is_reference = row.info.method == track_class(row.info.track).reference and (
+            own is None or suite_row(row) in own
+        )
         return cls(row, tables, floors.known.get(row.info.method), is_reference)
 
     @property

@@ -18,7 +18,7 @@ from benchmark.stats.null_gap import ALPHA, FEWEST_FOR_INTERVAL, Verdict, consta
 from benchmark.stats.prediction import lowest
 from leaderboard.contenders import Contender
 
-CHANCE, LEAK = 0.5, 0.02
+CHANCE = 0.5
 FLOOR, TIMES = 0.9, 2.0
 FIDELITY, SPARSITY = "recovered_variance@1", "l0@1"
 NO_REFERENCE = "no row of the reference on this suite"
@@ -65,13 +65,13 @@ def assay(trained_minus_control: NDArray[np.float64], *, of: int) -> Gate:
     return Gate("assay sensitivity", above.lower > 0, f"trained - control above {above.lower:+.4f}")
 
 
-def leak(scores: Mapping[str, NDArray[np.float64]], *, of: int) -> Gate:
-    """The control must score chance, within .02 by two one-sided tests, under every judge; `of` as there."""
+def leak(scores: Mapping[str, NDArray[np.float64]], *, chance: float, delta: float, of: int) -> Gate:
+    """The control must score chance, within delta by two one-sided tests, under every judge; `of` as there."""
     known = {name: values for name, values in scores.items() if len(values) >= FEWEST_FOR_INTERVAL}
     if len(known) < len(scores) or not scores:
         return Gate("leak", None, "under three replicates of the control", own=of >= FEWEST_FOR_INTERVAL)
     said = ", ".join(f"{name} {values.mean():.4f}" for name, values in known.items())
-    passed = all(equivalence_p(values - CHANCE, delta=LEAK) < ALPHA for values in known.values())
+    passed = all(equivalence_p(values - chance, delta=delta) < ALPHA for values in known.values())
     if passed and any(constant(values) for values in known.values()):
         return Gate("leak", None, f"control: {said}, without any spread", own=True)
     return Gate("leak", passed, f"control: {said}")

@@ -179,15 +179,21 @@ def _gates(
     of = len(mine.on(headline, "trained")) if registry.CONTROL in mine.row.info.content["variants"] else 0
     excused = reference.undefined if reference else set()
     lacking = sorted(map(str, mine.lacking - excused))
-    needed = sorted(floors.needed(mine.row.info.suite))
+    needed = sorted(floors.needed(mine.row.info.suite, mine.track.name))
     whole = {suite_row(one.row) for one in others if one.floor and one.faithful and not one.lacking - excused}
-    judged = {"suite's judge": headline, "shuffled": registry.beside(headline, "shuffled")}
+    shuffled = registry.beside(headline, "shuffled")
+    scored = {"suite's judge": headline, "shuffled": shuffled} if family.family_of(shuffled) else {"score": headline}
     known: dict[str, Callable[[], Gate]] = {
         "complete": lambda: gates.complete(lacking, of=len(wanted(mine.row.info.content, mine.row.info.settings))),
         "assay": lambda: gates.assay(
             differences(headline, table).get(registry.CONTROL, pd.Series(dtype=float)).to_numpy(), of=of
         ),
-        "leak": lambda: gates.leak({judge: mine.on(name, registry.CONTROL) for judge, name in judged.items()}, of=of),
+        "leak": lambda: gates.leak(
+            {name: mine.on(metric, registry.CONTROL) for name, metric in scored.items()},
+            chance=family.chance(headline),
+            delta=family.delta(headline),
+            of=of,
+        ),
         "parity": lambda: gates.parity(mine, reference, nulls),
         "coverage": lambda: gates.coverage(_cells(mine), delta=family.delta(headline)),
         "floor": lambda: gates.floor(mine, reference),

@@ -103,7 +103,7 @@ def beside(row: ResultRow, runs: Path) -> RowLatents:
     assert isinstance(first, pd.MultiIndex)
     every = row.samples()
     own = every[pd.MultiIndex.from_frame(every[PLACE]).isin(first)].reset_index(drop=True)
-    if "explanation" not in own:
+    if "latent" in own and "explanation" not in own:
         words = details.words(row, runs, first).drop_duplicates([*PLACE, "latent"])
         own = own.merge(words, on=[*PLACE, "latent"], how="left") if len(words) else own
     return RowLatents(own, details.contexts(row, runs, first))

@@ -26,7 +26,7 @@ from benchmark.tracks.contract import track_class
 SCHEMA = 3
 PLACE = ["variant", "replicate", "place", "method_seed"]
 ENTROPY = "token_entropy@2"
-SAMPLE = ("latent", "rate", "mean_activation", ENTROPY)
+SAMPLE = ("latent", "task", "rate", "mean_activation", ENTROPY)
 """Of each sub-sample, beside the scores that a reader needs first."""
 Samples = Callable[[], pd.DataFrame]
 Tables = Callable[[Record], pd.DataFrame | None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import subprocess
 import sys
@@ -34,8 +35,11 @@ ONLY = {
     "autointerp": {"judges", "metrics", "registry"}, "execution": {"errors", "keyed", "spec", "worker"},
 }  # fmt: skip
 """Rooms that see less than the floor would let them."""
-WITHIN = {"tracks.features": "tracks.contract", "data.blocks": "data.world"}
+WITHIN = {
+    "tracks.features": "tracks.contract", "tracks.probes": "tracks.contract", "data.blocks": "data.world",
+}  # fmt: skip
 """Upper and lower parts of one room: the upper imports the lower, never the other way round."""
+TRACKS = ("features", "probes")
 MODULES = sorted(path for top in OURS for path in (ROOT / top).rglob("*.py"))
 
 
@@ -98,8 +102,16 @@ def test_within_a_room_the_lower_part_imports_nothing_of_the_upper() -> None:
 def test_the_pipeline_knows_no_track_by_name() -> None:
     for path in MODULES:
         if name_of(path).startswith("benchmark.run"):
-            assert not [one for one in imports(path) if one.startswith("benchmark.tracks.features")]
-            assert "fuzzing" not in path.read_text()
+            for track in TRACKS:
+                assert not [one for one in imports(path) if one.startswith(f"benchmark.tracks.{track}")]
+            assert not [word for word in ("fuzzing", "probe_lift") if word in path.read_text()]
+
+
+def test_a_track_knows_no_other() -> None:
+    for path in MODULES:
+        for track, other in itertools.permutations(TRACKS, 2):
+            if name_of(path).startswith(f"benchmark.tracks.{track}"):
+                assert not [one for one in imports(path) if one.startswith(f"benchmark.tracks.{other}")]
 
 
 def test_a_class_name_means_one_thing() -> None:

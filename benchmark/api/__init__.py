@@ -17,6 +17,7 @@ from benchmark.api.features import (
     Persistent,
     Wrapped,
 )
+from benchmark.api.probes import Probe, ProbeMethod
 
 __all__ = [
     "ActivationStream",
@@ -31,5 +32,7 @@ __all__ = [
     "PairFeatureMethod",
     "PairedStream",
     "Persistent",
+    "Probe",
+    "ProbeMethod",
     "Wrapped",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,16 +12,15 @@ import torch
 from torch import Tensor
 
 from benchmark import keyed
+from benchmark.checks.workers import Workers
 from benchmark.data import blocks as token_blocks
 from benchmark.execution.contract import Executor, Worker
-from benchmark.execution.isolation import BEST, ISOLATION, PLAIN, needs_jail
 from benchmark.forward import activations
 from benchmark.models import subjects
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.subjects import ResolvedSubject
 from benchmark.reporting import Reporter
 from benchmark.run.exchange import handed_over
-from benchmark.run.group import opening
 from benchmark.run.plan import MethodRun
 from benchmark.spec import suite as suites
 from benchmark.spec.suite import Suite, public_name
@@ -59,22 +57,14 @@ class Fit(NamedTuple):
         return self.featurizers[0]
 
 
-class Bench:
+class Bench(Workers):
     """Fits of one method in fresh workers, on activations that lie in files as they do in a run."""
 
     def __init__(self, run: MethodRun, folder: Path, subject: Shown, log: Path) -> None:
-        self.run, self.folder, self.subject, self._log = run, folder, subject, log
-        # Outside a jail what a method writes is heard, and can be named.
-        self.executor: Executor = ISOLATION[BEST if needs_jail([run.method.folder]) else PLAIN]()
-        self.saved = folder / "saved"
-        self.settings, self.joint = run.rows[0].settings, False
-        self._before = contents(run.method.folder)
-        self._limits = suites.load(SUITE).limits
+        super().__init__(run, log)
+        self.folder, self.subject, self.saved = folder, subject, folder / "saved"
+        self.settings = run.rows[0].settings
         self.fitted: Fit | None = None
-        self.written: set[str] = set()
-
-    def close(self) -> None:
-        self.executor.close()
 
     @property
     def first(self) -> Fit:
@@ -83,17 +73,8 @@ class Bench:
         return self.fitted
 
     def open(self, material: Shown | None = None, executor: Executor | None = None) -> Worker:
-        files, method = self._files(material) if material else {}, self.run.method
-        worker = (executor or self.executor).start(
-            lambda stream, number: os.open(files[stream] / str(number), os.O_RDONLY),
-            self._log,
-            self._limits,
-            self.run.environment,
-            method.folder,
-        )
-        self.joint = bool(worker.call(opening(self.run, torch.device("cpu"), 1))[0]["joint"])
-        worker.call({"op": "watch", "allowed": [str(self._log)]})
-        return worker
+        """A fresh worker that finds this material in files."""
+        return self.start(self._files(material) if material else {}, executor)
 
     def fit(self, material: Shown, *hookpoints: str, executor: Executor | None = None) -> Fit:
         """Fitted on the first hookpoint, or on those that are named at once, each with a seed of its own; on all where
@@ -111,11 +92,6 @@ class Bench:
         with handed_over([self.saved], worker.exchange()) as copies:
             featurizers, reply = remote.load(worker, copies, [self._job(self.subject, HOOKPOINTS[0])])
         return Fit(worker, featurizers, reply, time.monotonic() - started)
-
-    def settle(self, worker: Worker) -> None:
-        """Note what a worker wrote, as it heard it or as its folder shows it."""
-        self.written |= set(worker.call({"op": "written"})[0]["written"])
-        self.written |= contents(self.run.method.folder) - self._before
 
     def _job(self, material: Shown, hookpoint: str) -> Job:
         n_tokens, d_model = material.fitted[hookpoint].shape
@@ -196,8 +172,3 @@ def made_up(width: int, tokens: int) -> Shown:
     x = codes @ rng.standard_normal((sources, width)) + rng.standard_normal(width)
     noisy = torch.from_numpy((x + 0.1 * rng.standard_normal(x.shape)).astype(np.float32))
     return Shown(dict.fromkeys(HOOKPOINTS, noisy[:tokens]), noisy[tokens:], noisy[tokens:])
-
-
-def contents(folder: Path) -> set[str]:
-    """Files below a method's folder, but compiled code."""
-    return {str(path) for path in folder.rglob("*") if "__pycache__" not in path.parts}

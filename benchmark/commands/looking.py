@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -53,8 +54,7 @@ def show_comparison(
             )
             table.add_row(
                 line.metric,
-                f"{line.first:{form}}",
-                f"{line.second:{form}}",
+                *("n/a" if math.isnan(value) else f"{value:{form}}" for value in (line.first, line.second)),
                 *(figures or ("n/a",) * 3),
                 str(line.replicates),
             )

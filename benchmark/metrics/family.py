@@ -101,6 +101,12 @@ def delta(name: str) -> float:
     return known.delta if known else USUAL_DELTA
 
 
+def chance(name: str) -> float:
+    """What chance scores, where the control scores chance; 0 where nothing is known of it."""
+    known = metric(name)
+    return known.chance or 0.0 if known else 0.0
+
+
 @functools.cache
 def _known(targets: tuple[str, ...]) -> tuple[MetricFamily, ...]:
     listed: list[MetricFamily] = []

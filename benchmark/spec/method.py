@@ -32,9 +32,10 @@ class Manifest(Frozen):
     track: str = Field(description="features, or another track of the registry")
     entry: Annotated[str, AfterValidator(words.identifier)] = Field(description="class in method.py")
     summary: Annotated[str, AfterValidator(words.sentence)] = Field(description="one sentence for tables")
-    scope: Literal["hookpoint", "pair", "model"] = Field(
+    scope: Literal["hookpoint", "pair", "model", "token"] = Field(
         "hookpoint",
-        description="pair: a fit sees a hookpoint and what is a block below; model: one fit sees all hookpoints",
+        description="pair: a fit sees a hookpoint and what is a block below; model: one fit sees all hookpoints; "
+        "token: of floors, features of the token's id in place of activations",
     )
     floor: bool = Field(False, description="learns nothing of what it asks about: a claim must lead it; baselines only")
     floor_for: Literal["all", "decoder"] = Field(
@@ -79,6 +80,8 @@ class Manifest(Frozen):
 
     @model_validator(mode="after")
     def _fitted_or_not(self) -> Self:
+        if self.scope == "token" and not self.floor:
+            raise ValueError("scope token is of floors: a method reads activations")
         if pretrained.SETTING in self.settings:
             raise ValueError(f"no setting can be called {pretrained.SETTING}: it is a table of its own")
         if self.blind and self.pretrained:

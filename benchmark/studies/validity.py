@@ -34,7 +34,7 @@ from benchmark.spec.variant import Variant
 from benchmark.studies.mini.readme import replace_section
 from benchmark.tracks.features import concepts
 from benchmark.tracks.features.featurizer import csr
-from benchmark.tracks.features.trusted import TokenTable, known_families
+from benchmark.tracks.tokens import TokenTable, known_families
 
 SHOWN = ("token_class", "bigram", "latent_state", "topic", "sense", "agreement", "depth", "entity")
 RANDOM = (2048, 16)

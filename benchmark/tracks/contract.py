@@ -91,10 +91,16 @@ class Track(Protocol):
     headline: ClassVar[str]
     plain: ClassVar[str]
     """The metric as papers report it, which figures show beside the headline."""
+    reference: ClassVar[str]
+    """The baseline that others are held against."""
     session: ClassVar[str]
     """What answers in the worker, `module:attribute`; see `benchmark.worker.session`."""
     first: ClassVar[tuple[str, ...]]
     """The dozen metrics that a reader needs first."""
+    parts: ClassVar[tuple[str, ...]]
+    """Metrics that the headline is the mean of, which a method's page shows beside one another; none where its mean is
+    over sub-samples that have no name.
+    """
     beside: ClassVar[tuple[str, ...]]
     """Metrics that stand beside the headline with a gap and a lead of their own, where a suite has them."""
     fidelity: ClassVar[tuple[str, ...]]

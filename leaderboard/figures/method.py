@@ -56,6 +56,15 @@ def _of(variant: str, table: pd.DataFrame) -> pd.Series | None:
     return values.sort_index().rename_axis("draw")
 
 
+def by_part(row: ResultRow, parts: Sequence[str], says: str) -> style.Figure:
+    """What the headline is the mean of, a line for each part and a point for each variant with its 95 % interval."""
+    known = [part for part in parts if part in row.scores]
+    names = {part: part.partition("@")[0].partition(".")[2].replace("_", " ") for part in known}
+    lines = [line | {"part": names[part]} for part in known for line in _whole(row, part)]
+    x = alt.X("part:N", sort=list(names.values()), title=None, axis=alt.Axis(labelAngle=-45))
+    return drawn.of_variants(lines, x, says)
+
+
 def by_width(rows: Sequence[ResultRow], metric: str) -> style.Figure:
     """A metric over the number of latents, of rows that `differ_in_width`, with a 95 % interval per point (2501.17727,
     Figure 11).

@@ -47,7 +47,7 @@ class LatentPage(NamedTuple):
 
 def pages(row: ResultRow, told: RowLatents) -> Iterator[LatentPage]:
     """A page for each place of a row that has latents."""
-    if told.latents.empty:
+    if told.latents.empty or "latent" not in told.latents:
         return
     for place in row.cells.index.unique("place"):
         own = told.latents[told.latents["place"] == place]

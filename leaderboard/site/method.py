@@ -94,6 +94,9 @@ def _figures(rows: Sequence[ResultRow], every: Sequence[ResultRow], runs: Path) 
             if method_figures.has_doses(row):
                 said = f"{metric} by how many of the top blocks are redrawn ({label})"
                 yield said, method_figures.by_dose(row, metric)
+        if parts := [part for part in track.parts if part in row.scores]:
+            said = f"What {track.headline} is the mean of, a line for each variant ({label})"
+            yield said, method_figures.by_part(row, parts, style.named(track.headline))
         if trained := [one for one in method_figures.along_training(row, every) if track.plain in one.scores]:
             yield f"{track.plain} along training ({label})", method_figures.by_checkpoint(trained, track.plain)
         curves = details.curves(row, runs)

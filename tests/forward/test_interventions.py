@@ -20,7 +20,7 @@ from benchmark.metrics.splice import kl_per_token
 from benchmark.models import hookpoints, nulls, pythia
 from benchmark.models.network import Network
 from benchmark.spec.suite import TokenBudget
-from benchmark.tracks.features.trusted import TokenTable
+from benchmark.tracks.tokens import TokenTable
 from tests.conftest import LANGUAGE, REVISION
 
 LAYER = 0

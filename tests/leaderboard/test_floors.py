@@ -23,7 +23,7 @@ from tests.leaderboard.rendered import board, entries, page, rows
 from tests.leaderboard.test_headline import HEADLINE, NULLS, cased, changed, gate, only, records
 
 NEEDED = {("drawn", "default"), ("points", "default")}
-KNOWN = KnownFloors({"drawn": "all", "points": "all", "mixed": "decoder"}, lambda suite: NEEDED)
+KNOWN = KnownFloors({"drawn": "all", "points": "all", "mixed": "decoder"}, lambda suite, track: NEEDED)
 MATCHED, UNMATCHED = 0.85, 0.5
 
 
@@ -361,14 +361,14 @@ def test_a_floor_that_is_not_whole_excuses_nobody(part: str) -> None:
 
 
 def test_every_row_of_a_floor_that_the_suite_lists_is_needed() -> None:
-    both = KNOWN._replace(needed=lambda suite: {*NEEDED, ("drawn", "wide")})
+    both = KNOWN._replace(needed=lambda suite, track: {*NEEDED, ("drawn", "wide")})
     entry = only(entries(field(), both), "mine")
     assert gate(entry, "floors").why == "not whole on this suite: drawn wide"
     assert only(entries(field(0.65, 0.56, 0.58, *floor("drawn", 0.5, label="wide", seed=9)), both), "mine").claimed
 
 
 def test_without_floors_that_a_suite_names_there_is_no_claim() -> None:
-    entry = only(entries(field(), KNOWN._replace(needed=lambda suite: ())), "mine")
+    entry = only(entries(field(), KNOWN._replace(needed=lambda suite, track: ())), "mine")
     assert entry.standing.lead_verdict == LeadVerdict.LEADS
     assert not entry.void
     assert not entry.claimed
@@ -381,7 +381,7 @@ def test_the_reference_is_the_one_that_the_suite_runs() -> None:
         changed(one, "recovered_variance@1", 0.5 + 0.001 * one.where.replicate) if one.where.method == "mine" else one
         for one in [*field(), *weak]
     ]
-    named = KNOWN._replace(references=lambda suite: {("topk_sae", "default")})
+    named = KNOWN._replace(references=lambda suite, track: {("topk_sae", "default")})
     for known in (KNOWN, named):
         entry = only(entries(faithless, known), "mine")
         assert {found.name for found in entry.gates if found.voids} >= {"fidelity parity", "trained floor"}

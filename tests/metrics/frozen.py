@@ -16,11 +16,13 @@ from scipy import sparse
 from benchmark import keyed, registry
 from benchmark.data.world.concepts import FAMILIES, Family
 from benchmark.judges.lexical import Lexical
+from benchmark.metrics import probing
 from benchmark.metrics.causal import CausalEffect
 from benchmark.metrics.context import ContextSensitivity
 from benchmark.metrics.density import density
 from benchmark.metrics.layers import LayerMass
 from benchmark.metrics.position import PositionCounts
+from benchmark.metrics.probing import Grades, Portion
 from benchmark.metrics.reconstruction import Reconstruction
 from benchmark.metrics.recovered import CodedTokens, recovered
 from benchmark.metrics.sparsity import Sparsity
@@ -40,7 +42,7 @@ TOKENS, LATENTS, WIDTH, VOCAB, BLOCK = 6_000, 12, 8, 30, 60
 def values() -> dict[str, float | None]:
     """Value of every metric of the registry, by id."""
     found: dict[str, Value] = {}
-    for part in (_reconstruction, _recovered, _intervened, _codes, _layers, _compared, _concepts, _judged):
+    for part in (_reconstruction, _recovered, _intervened, _codes, _layers, _compared, _concepts, _judged, _probed):
         found |= part()
     return {name: found[name].value for name in sorted(found)}
 
@@ -48,6 +50,24 @@ def values() -> dict[str, float | None]:
 def write() -> None:
     """Put the values into the file."""
     FILE.write_text(json.dumps(values(), indent=1) + "\n", encoding="utf-8")
+
+
+def _probed() -> dict[str, Value]:
+    rng = _draws("probes")
+    graded: dict[str, dict[str, float]] = {"lift": {}, "accuracy": {}, "control": {}, "code_length": {}}
+    for number, task in enumerate(probing.TASKS):
+        classes = 2 + number % 3
+        y, ids = rng.integers(classes, size=600), rng.integers(VOCAB, size=600)
+        scores, control = (rng.normal(size=(600, classes)) for _ in range(2))
+        scores[np.arange(600), y] += 0.2 * number
+        graded["lift"][task] = probing.lift(scores, y, ids)
+        graded["accuracy"][task] = probing.balanced_accuracy(scores, y)
+        graded["control"][task] = probing.balanced_accuracy(control, y)
+        portions = [Portion(None, y[:100]), Portion(scores[100:], y[100:])]
+        graded["code_length"][task] = probing.code_length(portions, classes)
+    told = {name: Grades(by_task) for name, by_task in graded.items()}
+    every = (one.compute(*(told[need] for need in one.needs)) for one in probing.FAMILIES)
+    return {name: value for values in every for name, value in values.items()}
 
 
 def _draws(*purpose: object) -> np.random.Generator:

@@ -84,3 +84,25 @@ def test_the_list_is_explained() -> None:
     text = (ROOT / "docs" / "trust.md").read_text(encoding="utf-8")
     told = {*STREAM, *JOB, *TOLD, *(name for names in TOLD.values() for name in names), "hookpoints"}
     assert not [name for name in sorted(told) if f"`{name}`" not in text]
+
+
+PROBED = {"open": TOLD["open"], "fit": {"settings", "seed", "n_classes", "x", "labels"}, "predict": {"index", "x"}}
+
+
+def test_a_probe_is_told_tokens_and_classes_and_no_question(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, method = Wire(monkeypatch), methods.load("mean_difference_probe")
+    table = {"tasks": ["topic", "seen_before"], "fit_tokens": 512, "score_tokens": 512}
+    said = {"hookpoints": ["layers.1"], "variants": ["trained", "step0"], "tracks": {"probes": table}}
+    suite = Suite.model_validate(tiny | said)
+    run = MethodRun(method, methods.rows(method, suite))
+    assert not pipeline.run(suite, [run], Store(tmp_path), "process", Silent()).failed
+    # A plan asks what settings a method takes.
+    assert {one["op"] for one in wire.heard} == {*PROBED, "check"}
+    for one in wire.heard:
+        op = one.pop("op")
+        assert set(one) == (TOLD | PROBED)[op], op
+    text = json.dumps(wire.heard)
+    told = ("trained", "step0", "seed0", "seed1", "tiny", "topic", "seen_before", "layers.1")
+    assert not [word for word in told if f'"{word}"' in text]

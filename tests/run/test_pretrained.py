@@ -139,7 +139,7 @@ def test_it_is_compared_with_the_fits_of_its_recipe(done: dict[str, Any]) -> Non
     assert "### Gates" not in page
     with pytest.raises(BadInput, match="has no null"):
         compare.leads([*rows, rows[0]._replace(info=rows[0].info.model_copy(update={"method": "pca"}))], "tiny",
-                      "elsewhere", KnownFloors({"pca": "all"}, lambda suite: ()))  # fmt: skip
+                      "elsewhere", KnownFloors({"pca": "all"}, lambda suite, track: ()))  # fmt: skip
 
 
 def test_a_difference_is_signed_so_that_better_is_positive(done: dict[str, Any]) -> None:

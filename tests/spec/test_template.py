@@ -39,5 +39,5 @@ def test_names_that_none_can_have(tmp_path: Path, name: str) -> None:
 
 
 def test_a_track_without_a_template(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="allowed: features"):
+    with pytest.raises(BadInput, match="allowed: features, probes"):
         template.make("mine", "feature", tmp_path)

@@ -43,7 +43,7 @@ class ToyTrack:
     """The trusted half."""
 
     name, headline, first, gates = "toy", "spread@1", ("spread@1",), ("assay", "one_setting")
-    plain, beside, fidelity = "spread@1", (), ()
+    plain, parts, beside, fidelity, reference = "spread@1", (), (), (), "say"
     session = "tests.tracks.toy_session:ToySession"
 
     def __init__(self, suite: Any, transcripts: Path, *, replay: bool) -> None:

@@ -36,7 +36,8 @@ from benchmark.tracks.features.featurizer import (
     csr,
 )
 from benchmark.tracks.features.functions import Reconstructed, decoded, encoded, probed
-from benchmark.tracks.features.trusted import FeaturesData, TokenTable
+from benchmark.tracks.features.trusted import FeaturesData
+from benchmark.tracks.tokens import TokenTable
 
 JOIN_TOKENS = 32_768
 ROWS_AT_ONCE = 8192

@@ -30,13 +30,15 @@ from benchmark.models.network import Network
 from benchmark.models.subjects import ResolvedSubject
 from benchmark.spec.cell import CellKeys
 from benchmark.spec.suite import Suite
+from benchmark.tracks.blind import frame_of
 from benchmark.tracks.contract import FitAnswer, FitRequest, Progress, Scored
 from benchmark.tracks.features import autointerp, remote
 from benchmark.tracks.features.featurizer import ScoredFeaturizer, Siblings
-from benchmark.tracks.features.finite import finite
 from benchmark.tracks.features.quantities import JOIN_TOKENS, Quantities
 from benchmark.tracks.features.remote import Job, RemoteFeaturizer
-from benchmark.tracks.features.trusted import FeaturesData, TokenTable, frame_of, prepare
+from benchmark.tracks.features.trusted import FeaturesData, prepare
+from benchmark.tracks.finite import finite
+from benchmark.tracks.tokens import TokenTable
 
 NAME = "features"
 VERSION = 4
@@ -48,12 +50,14 @@ class FeaturesTrack:
     name: ClassVar[str] = NAME
     headline: ClassVar[str] = "fuzzing-token-matched@1"
     plain: ClassVar[str] = "fuzzing@1"
+    reference: ClassVar[str] = "topk_sae"
     session: ClassVar[str] = "benchmark.worker.features:FeaturesSession"
     first: ClassVar[tuple[str, ...]] = (
         "fuzzing-token-matched@1", "fuzzing@1", "concept_recovery@1", "concept_recovery.latent_state@1",
         "bigram_r2_increment@1", "causal_effect@1", "universality@1", "recovered_variance@1", "recovered_context@1",
         "explained_variance@1", "kl_score@1", "l0@1",
     )  # fmt: skip
+    parts: ClassVar[tuple[str, ...]] = ()
     beside: ClassVar[tuple[str, ...]] = ("concept_recovery@1",)
     fidelity: ClassVar[tuple[str, ...]] = ("recovered_variance@1", "recovered_context@1")
     gates: ClassVar[tuple[str, ...]] = (
@@ -82,7 +86,9 @@ class FeaturesTrack:
 
     @classmethod
     def refuses(cls, suite: Suite, scope: str) -> str | None:
-        """A pair needs a block below."""
+        """A pair needs a block below, and there are no codes of tokens."""
+        if scope == "token":
+            return "a features method reads activations, and scope token is of the probes track"
         if scope == "pair" and "layers.0" in suite.hookpoints:
             return f"suite {suite.name} asks at layers.0, and a method of pairs reads the block below: there is none"
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,35 +16,20 @@ from torch import Tensor
 
 from benchmark.autointerp.windows import Windows
 from benchmark.data.blocks import Blocks
-from benchmark.data.world.concepts import Family, families
+from benchmark.data.world.concepts import Family
 from benchmark.forward import activations, interventions, order
 from benchmark.forward.activations import ChunkStore
-from benchmark.forward.frame import Frame
 from benchmark.forward.interventions import Ablations, Residual
 from benchmark.judges.contract import Language
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.network import Network
 from benchmark.spec.cell import CellKeys
 from benchmark.spec.suite import Suite
+from benchmark.tracks.blind import frame_of
 from benchmark.tracks.features import autointerp
 from benchmark.tracks.features.below import Below, Inputs
-from benchmark.tracks.features.finite import first_not_finite, not_finite
-
-
-class TokenTable(NamedTuple):
-    """What is known of each usable token of a split, all [token]; `places` is block and position, [token, 2]."""
-
-    ids: NDArray[np.int64]
-    previous: NDArray[np.int64]
-    documents: NDArray[np.int64]
-    places: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, blocks: Blocks) -> TokenTable:
-        block, position = np.nonzero(activations.usable(blocks, np.arange(len(blocks.lengths))).numpy())
-        ids = blocks.tokens.astype(np.int64)
-        places = np.stack([block, position], axis=1)
-        return cls(ids[block, position], ids[block, position - 1], blocks.documents[block].astype(np.int64), places)
+from benchmark.tracks.finite import first_not_finite, not_finite
+from benchmark.tracks.tokens import TokenTable, known_families
 
 
 class FeaturesData(NamedTuple):
@@ -172,24 +156,6 @@ def prepare(  # noqa: PLR0917
         Below(network, blocks, suite, spool / "below", progress, swaps="context" in needs),
         {},
     )
-
-
-def frame_of(keys: CellKeys, d_model: int) -> Frame | None:
-    """What a blind method sees activations in, one for all variants and hookpoints of a replicate."""
-    return _frame(keys._replace(method_seed=0, place=""), d_model) if keys.blind else None
-
-
-@functools.lru_cache(maxsize=4)
-def _frame(keys: CellKeys, d_model: int) -> Frame:
-    return Frame.drawn(keys.of_replicate("frame"), d_model)
-
-
-def known_families(blocks: Blocks, places: NDArray[np.int64]) -> list[Family]:
-    """What is asked about the usable tokens of labelled blocks."""
-    if blocks.labels is None:
-        return []
-    block, position = places.T
-    return families(blocks.labels[block, position], blocks.labels[block, position - 1], block)
 
 
 def _text(blocks: Mapping[str, Blocks], vocab: int, decode: Callable[[Sequence[int]], str]) -> autointerp.Text:

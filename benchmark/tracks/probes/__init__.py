@@ -1,0 +1,1 @@
+"""Probes: activations into classes that somebody else named."""
