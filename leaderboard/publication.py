@@ -71,9 +71,11 @@ def publish(  # noqa: PLR0917
     for members in by_row.values():
         (row,) = of_records(members, joins, store.latents)
         told = list(_details(members, store))
-        data, sha256 = results.details(told)
-        kept[store.root / "details" / f"{sha256}.parquet"] = data
-        named = row.info.model_copy(update={"details": {"sha256": sha256, "bytes": str(len(data))}})
+        named = row.info
+        if any(len(table) for *_, table in told):
+            data, sha256 = results.details(told)
+            kept[store.root / "details" / f"{sha256}.parquet"] = data
+            named = row.info.model_copy(update={"details": {"sha256": sha256, "bytes": str(len(data))}})
         shown = results.excerpt(told)
         beside = {} if shown is None else {results.EXCERPT: shown}
         contents[results.folder_of(root, named)] = results.content(row._replace(info=named)) | beside

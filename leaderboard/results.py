@@ -161,8 +161,7 @@ def rows(root: Path, suites: tuple[str, ...] | None = None) -> list[ResultRow]:
 def details(tables: Sequence[tuple[dict[str, Any], str, pd.DataFrame]]) -> tuple[bytes, str]:
     """One table of everything that is too large for a row, given as (place, name, table), and its SHA-256."""
     parts = [table.assign(table=name, **place) for place, name, table in tables if len(table)]
-    together = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*PLACE, "table"])
-    data = _parquet(together)
+    data = _parquet(pd.concat(parts, ignore_index=True))
     return data, hashlib.sha256(data).hexdigest()
 
 

@@ -19,10 +19,12 @@ from benchmark.spec import method as methods
 from benchmark.spec.method import Method, RunSettings
 from benchmark.spec.suite import Suite
 from benchmark.store import Store
+from benchmark.tracks.contract import track_class
 from benchmark.tracks.probes import tasks
 from benchmark.tracks.probes.tasks import Task, control_labels
 from benchmark.tracks.probes.trusted import ProbeTable
-from leaderboard import board
+from leaderboard import board, publication, results
+from leaderboard.rows import PLACE
 from leaderboard.site import build
 from tests.conftest import Silent
 
@@ -43,16 +45,16 @@ def run(suite: Suite, runs: Path, *asked: Method, rows: list[RunSettings] | None
 
 
 @pytest.fixture(scope="module")
-def _tiny(subjects: Path) -> dict[str, Any]:
+def settings(subjects: Path) -> dict[str, Any]:
     from tests.conftest import tiny_settings  # noqa: PLC0415
 
     return tiny_settings(subjects)
 
 
 @pytest.fixture(scope="module")
-def found(_tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, list[Record]]]:
+def found(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, list[Record]]]:
     """All methods of the repository on one suite."""
-    home, suite = tmp_path_factory.mktemp("probes"), suite_of(_tiny)
+    home, suite = tmp_path_factory.mktemp("probes"), suite_of(settings)
     outcome = run(suite, home, *map(methods.load, OURS + FLOORS))
     assert outcome.failed == []
     return Store(home), {name: Store(home).records("tiny", name) for name in OURS + FLOORS}
@@ -139,6 +141,24 @@ def test_the_board_has_a_screen_of_its_own_and_the_site_a_figure_of_tasks(
     assert "What probe_lift@1 is the mean of" in html
     assert "seen before" in html
     assert not list(site.glob("*/methods/*latents*"))
+
+
+def test_a_published_row_has_its_tasks_and_nothing_that_stands_elsewhere(
+    found: tuple[Store, dict[str, list[Record]]], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    suite = suite_of(settings)
+    made = publication.publish(
+        found[0], tmp_path, "mlp_probe", None, lambda name, track: plan.content(suite, track_class(track)),
+        lambda name, track: track_class(track).families(suite),
+    )  # fmt: skip
+    assert made.details == []
+    (row,) = results.rows(tmp_path)
+    assert row.info.details == {}
+    tasks_of = row.samples()
+    assert len(tasks_of) == 12
+    assert set(tasks_of["task"]) == set(TABLE["tasks"])
+    mean = tasks_of.groupby(PLACE)["probe_lift@1"].mean()
+    assert mean.to_numpy() == pytest.approx(row.scores["probe_lift@1"].sort_index().to_numpy(), abs=1e-5)
 
 
 PROBE = """
