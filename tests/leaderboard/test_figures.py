@@ -21,7 +21,8 @@ NULLS = ["step0", "rerandomized", "rerandomized-keep-embeddings"]
 
 @cache
 def published(suite: str) -> tuple[list[ResultRow], list[Entry]]:
-    rows = results.rows(board.RESULTS, (suite,))
+    """Of the features track."""
+    rows = [row for row in results.rows(board.RESULTS, (suite,)) if row.info.track == "features"]
     return rows, headline.entries(rows, board.known_floors())
 
 
