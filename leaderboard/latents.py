@@ -112,6 +112,8 @@ def beside(row: ResultRow, runs: Path) -> RowLatents:
 def table(cell: FoundCell) -> pd.DataFrame:
     """The drawn latents of a cell, the best first."""
     frame = cell.latents()
+    if "task" in frame:
+        raise BadInput("the record is of probes, which have tasks and no latents: its method's page shows them")
     if "explanation" not in frame:
         raise BadInput("the record holds no explanations: its suite asked for none, or it is of an earlier version")
     frame["explanation"] = frame["explanation"].fillna("")

@@ -37,7 +37,7 @@ class ProbeMethod(Protocol):
         self, activations: Float[Tensor, "token d_model"], labels: Int[Tensor, " token"], *, n_classes: int, seed: int
     ) -> Probe:
         """A probe for one question. Tokens are drawn from many documents, in a drawn order; labels are in
-        [0, n_classes), and some classes may have none. What the question is, or which network it is asked of, is not
-        told.
+        [0, n_classes), and some classes may have none; all tensors are on the CPU. What the question is, or which
+        network it is asked of, is not told.
         """
         ...

@@ -18,9 +18,8 @@ from benchmark import keyed
 from benchmark.api import Latents
 from benchmark.checks.conformance import Asked, Refused
 from benchmark.checks.fits import ASKED_TOKENS, HOOKPOINTS, Bench, Shown, made_up, subject
-from benchmark.errors import BadInput
-from benchmark.execution.contract import MethodError
-from benchmark.execution.isolation import BEST, ISOLATION
+from benchmark.checks.workers import in_jail, says_no, takes_settings
+from benchmark.execution.contract import Executor
 from benchmark.reporting import Reporter, duration
 from benchmark.run.exchange import take
 from benchmark.run.plan import MethodRun
@@ -36,11 +35,6 @@ TOKENS = {64: 8_192, 512: 2_048}
 BATCHINGS = (1_000, 333, 64, 1)
 RECONSTRUCTED = 1e-5
 """How far two reconstructions may lie apart, relative to the largest."""
-
-WALLS = (
-    "in jail a method has no network, reads Python, libraries and its own folder, and writes into the temporary folder "
-    "(tempfile) and the one that save gets"
-)
 
 
 @contextmanager
@@ -58,7 +52,7 @@ def questions(run: MethodRun, store: Store, reporter: Reporter) -> Iterator[Iter
 
 def _questions(bench: Bench) -> Iterator[Asked]:
     manifest = bench.run.method.manifest
-    yield "imports, and takes its settings and presets", partial(_settings, bench)
+    yield "imports, and takes its settings and presets", partial(takes_settings, bench, bench.subject.asked.shape[1])
     yield "fits, and answers with finite codes >= 0, ids in range and distinct", partial(answers, bench)
     if bench.fitted is None:
         return
@@ -77,15 +71,6 @@ def _questions(bench: Bench) -> Iterator[Asked]:
     yield "writes nowhere but where it may", partial(_writing, bench)
     yield "gives the same fit in jail, where runs have it", partial(_jailed, bench)
     yield "time and memory", partial(_cost, bench)
-
-
-def _settings(bench: Bench) -> None:
-    manifest = bench.run.method.manifest
-    width = bench.subject.asked.shape[1]
-    with closing(bench.open()) as worker:
-        for changes in ({}, *manifest.presets.values()):
-            worker.call({"op": "check", "settings": {**manifest.settings, **changes}, "d_model": width})
-        bench.settle(worker)
 
 
 def answers(bench: Bench) -> str:
@@ -234,12 +219,7 @@ def _same_when_loaded(bench: Bench, fitted: RemoteFeaturizer, loaded: RemoteFeat
 
 
 def _width(bench: Bench, width: int) -> str | None:
-    with closing(bench.open()) as worker:
-        try:
-            worker.call({"op": "check", "settings": bench.settings, "d_model": width})
-        except MethodError as refusal:
-            return f"its own check says no: {refusal}"
-    return _asked_once(bench, made_up(width, TOKENS[width]))
+    return says_no(bench, width) or _asked_once(bench, made_up(width, TOKENS[width]))
 
 
 def _few_tokens(bench: Bench) -> str | None:
@@ -267,22 +247,12 @@ def _writing(bench: Bench) -> None:
 
 
 def _jailed(bench: Bench) -> str | None:
-    if bench.executor.isolation == BEST:
-        return None
-    try:
-        jail = ISOLATION[BEST]()
-    except BadInput as reason:
-        return f"not asked: {reason}"
-    with closing(jail):
-        try:
-            inside = bench.fit(bench.subject, executor=jail)
-        except MethodError as offence:
-            raise Refused(f"{offence}; {WALLS}") from offence
+    def differs(jail: Executor) -> str | None:
+        inside = bench.fit(bench.subject, executor=jail)
         with closing(inside.worker):
-            codes = [_codes(fit.featurizer, bench.subject.asked) for fit in (bench.first, inside)]
-    if other := unlike(*codes):
-        raise Refused(f"in jail the fit is another one: {other}; {WALLS}")
-    return None
+            return unlike(*(_codes(fit.featurizer, bench.subject.asked) for fit in (bench.first, inside)))
+
+    return in_jail(bench, differs)
 
 
 def _cost(bench: Bench) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark import keyed
-from benchmark.checks.workers import Workers
+from benchmark.checks.workers import SUITE, Workers
 from benchmark.data import blocks as token_blocks
 from benchmark.execution.contract import Executor, Worker
 from benchmark.forward import activations
@@ -29,7 +29,7 @@ from benchmark.store import Store
 from benchmark.tracks.features import remote
 from benchmark.tracks.features.remote import Job, RemoteFeaturizer
 
-SUITE, TRAINED = "smoke", Variant.parse("trained")
+TRAINED = Variant.parse("trained")
 HOOKPOINTS = ("layers.2", "layers.1")
 ASKED_TOKENS, CHUNK = 1_000, 8_192
 

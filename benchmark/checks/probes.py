@@ -16,10 +16,8 @@ from torch import Tensor
 from benchmark import keyed
 from benchmark.checks.conformance import Asked, Refused
 from benchmark.checks.fits import HOOKPOINTS, made_up, subject
-from benchmark.checks.workers import Workers
-from benchmark.errors import BadInput
-from benchmark.execution.contract import Executor, MethodError, Worker
-from benchmark.execution.isolation import BEST, ISOLATION
+from benchmark.checks.workers import Workers, in_jail, says_no, takes_settings
+from benchmark.execution.contract import Executor, Worker
 from benchmark.reporting import Reporter, duration
 from benchmark.run.plan import MethodRun
 from benchmark.spec import suite as suites
@@ -87,7 +85,7 @@ def quarters(x: Tensor) -> NDArray[np.int64]:
 
 
 def _questions(bench: ProbeBench) -> Iterator[Asked]:
-    yield "imports, and takes its settings and presets", partial(_settings, bench)
+    yield "imports, and takes its settings and presets", partial(takes_settings, bench, bench.x.shape[1])
     yield "fits, and answers with a finite score for each class", partial(_answers, bench)
     if bench.fitted is None:
         return
@@ -99,14 +97,6 @@ def _questions(bench: ProbeBench) -> Iterator[Asked]:
     yield "writes nowhere but where it may", partial(_writing, bench)
     yield "gives the same fit in jail, where runs have it", partial(_jailed, bench)
     yield "time and memory", partial(_cost, bench)
-
-
-def _settings(bench: ProbeBench) -> None:
-    manifest = bench.run.method.manifest
-    with closing(bench.start({})) as worker:
-        for changes in ({}, *manifest.presets.values()):
-            worker.call({"op": "check", "settings": {**manifest.settings, **changes}, "d_model": bench.x.shape[1]})
-        bench.settle(worker)
 
 
 def _answers(bench: ProbeBench) -> str:
@@ -148,16 +138,14 @@ def _absent(bench: ProbeBench) -> None:
         told = fit.probe.predict(bench.x).argmax(dim=1).numpy()
         bench.settle(fit.worker)
     if not np.isin(told, labels).all():
-        raise Refused("a class that had no token in the fit is told of some: its score must be the lowest")
+        raise Refused("a class that had no token in the fit is told of some: no other score may be lower")
 
 
-def _width(bench: ProbeBench, width: int) -> str | None:
-    with closing(bench.start({})) as worker:
-        try:
-            worker.call({"op": "check", "settings": bench.run.rows[0].settings, "d_model": width})
-        except MethodError as refusal:
-            return f"its own check says no: {refusal}"
-    x = made_up(width, TOKENS).fitted[HOOKPOINTS[0]]
+def _width(bench: ProbeBench, width: int) -> str:
+    return says_no(bench, width) or _asked_once(bench, made_up(width, TOKENS).fitted[HOOKPOINTS[0]])
+
+
+def _asked_once(bench: ProbeBench, x: Tensor) -> str:
     fit = bench.fit(x, quarters(x))
     with closing(fit.worker):
         fit.probe.predict(x)
@@ -173,23 +161,13 @@ def _writing(bench: ProbeBench) -> None:
 
 
 def _jailed(bench: ProbeBench) -> str | None:
-    if bench.executor.isolation == BEST:
-        return None
-    try:
-        jail = ISOLATION[BEST]()
-    except BadInput as reason:
-        return f"not asked: {reason}"
-    with closing(jail):
-        try:
-            inside = bench.fit(bench.x, quarters(bench.x), jail)
-        except MethodError as offence:
-            raise Refused(
-                f"{offence}; in jail a method has no network, and reads libraries and its own folder"
-            ) from offence
+    def differs(jail: Executor) -> str | None:
+        inside = bench.fit(bench.x, quarters(bench.x), jail)
         with closing(inside.worker):
-            if other := _unlike(bench.first.probe.predict(bench.x), inside.probe.predict(bench.x)):
-                raise Refused(f"in jail fits of the same seed {other}")
-    return None
+            offence = _unlike(bench.first.probe.predict(bench.x), inside.probe.predict(bench.x))
+        return f"scores {offence}" if offence else None
+
+    return in_jail(bench, differs)
 
 
 def _cost(bench: ProbeBench) -> str:

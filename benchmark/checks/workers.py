@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import torch
 
-from benchmark.execution.contract import Executor, Worker
+from benchmark.checks.conformance import Refused
+from benchmark.errors import BadInput
+from benchmark.execution.contract import Executor, MethodError, Worker
 from benchmark.execution.isolation import BEST, ISOLATION, PLAIN, needs_jail
 from benchmark.run.group import opening
 from benchmark.run.plan import MethodRun
 from benchmark.spec import suite as suites
 
 SUITE = "smoke"
+WALLS = (
+    "in jail a method has no network, reads Python, libraries and its own folder, and writes into the temporary folder "
+    "(tempfile) and the one that save gets"
+)
 
 
 class Workers:
@@ -48,6 +55,47 @@ class Workers:
     def close(self) -> None:
         """End the executor."""
         self.executor.close()
+
+
+def takes_settings(workers: Workers, width: int) -> None:
+    """Its defaults and presets, for activations of this width."""
+    manifest = workers.run.method.manifest
+    with closing(workers.start({})) as worker:
+        for changes in ({}, *manifest.presets.values()):
+            worker.call({"op": "check", "settings": {**manifest.settings, **changes}, "d_model": width})
+        workers.settle(worker)
+
+
+def says_no(workers: Workers, width: int) -> str | None:
+    """Why the method itself refuses activations of this width; None where it does not."""
+    with closing(workers.start({})) as worker:
+        try:
+            worker.call({"op": "check", "settings": workers.run.rows[0].settings, "d_model": width})
+        except MethodError as refusal:
+            return f"its own check says no: {refusal}"
+    return None
+
+
+def in_jail(workers: Workers, differs: Callable[[Executor], str | None]) -> str | None:
+    """Ask how a fit in jail differs from the one before.
+
+    Raises:
+        Refused: it does, or there is none.
+    """
+    if workers.executor.isolation == BEST:
+        return None
+    try:
+        jail = ISOLATION[BEST]()
+    except BadInput as reason:
+        return f"not asked: {reason}"
+    with closing(jail):
+        try:
+            other = differs(jail)
+        except MethodError as offence:
+            raise Refused(f"{offence}; {WALLS}") from offence
+    if other:
+        raise Refused(f"in jail the fit is another one: {other}; {WALLS}")
+    return None
 
 
 def contents(folder: Path) -> set[str]:

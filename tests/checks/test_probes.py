@@ -24,7 +24,7 @@ FAULTS = {
     "its own seed": (FIT, FIT + "\n        torch.seed()\n        self.mean += torch.randn(x.shape[1])", "same seed",
                      "draw everything from the seed"),
     "a class without tokens": (TOLD, TOLD.replace("+ self.share", "+ self.share + 9 * (self.share == 0)"), "no token",
-                               "its score must be the lowest"),
+                               "no other score may be lower"),
     "writes": (FIT, FIT + "\n        open(__file__ + '.left_behind', 'w').close()", "writes nowhere|in jail|each class",
                "left_behind"),
 }  # fmt: skip

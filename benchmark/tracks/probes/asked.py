@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmark.execution.contract import MethodError
 from benchmark.metrics import probing
-from benchmark.metrics.probing import Grades
+from benchmark.metrics.probing import Grades, Portion
 from benchmark.tracks.probes.remote import Fitter, RemoteProbe
 from benchmark.tracks.probes.tasks import Task, control_labels
 from benchmark.tracks.probes.trusted import ProbesData
@@ -21,19 +23,19 @@ SHARES = (8, 4, 2)
 """The online code's portions end at the tokens over these, and at the last."""
 
 
-QUANTITIES = ("lift", "accuracy", "prevalence", "control", "code_length")
+QUANTITIES = ("lift", "accuracy", "control", "code_length")
 
 
 class AskedTask(NamedTuple):
     """What was fitted for one task: on the tokens `drawn`, asked about those of `asked`; None where these are of one
-    class, or none. `earlier` are probes of the portions before the last.
+    class, or none. `portions` are what the online code is made of, none where some part has no probe.
     """
 
     drawn: Task
     asked: Task
     probe: RemoteProbe | None
     control: RemoteProbe | None
-    earlier: Sequence[RemoteProbe | None]
+    portions: Sequence[Portion]
 
 
 class CellProbes(NamedTuple):
@@ -46,7 +48,7 @@ class CellProbes(NamedTuple):
     @property
     def peak_bytes(self) -> int:
         """Of the worker, after the last fit."""
-        probes = [one for task in self.tasks.values() for one in (task.probe, task.control, *task.earlier) if one]
+        probes = [one for task in self.tasks.values() for one in (task.probe, task.control) if one]
         return max((one.peak_bytes for one in probes), default=0)
 
     def save(self, folder: Path) -> None:
@@ -62,19 +64,30 @@ def fitted(
     x, n_classes = trusted.fitted.seen(hookpoint, drawn, tokens_alone=tokens_alone), len(drawn.classes)
     if not _several(drawn.y) or not len(asked.y):
         return AskedTask(drawn, asked, None, None, ())
-    probe = fitter.fit(x, drawn.y, n_classes, seed)
-    control, earlier = None, list[RemoteProbe | None]()
+    portions: list[Portion] = []
+    if "probe_code_length" in trusted.families:
+        portions = _portions(fitter, x, drawn.y, n_classes, seed)
+    probe, control = fitter.fit(x, drawn.y, n_classes, seed), None
     if "probe_selectivity" in trusted.families:
         control = fitter.fit(x, control_labels(drawn, trusted.fitted.ids[drawn.rows]), n_classes, seed)
-    if "probe_code_length" in trusted.families:
-        for tokens in (len(drawn.y) // share for share in SHARES):
-            y = drawn.y[:tokens]
-            earlier.append(fitter.fit(x[:tokens], y, n_classes, seed) if _several(y) else None)
-    return AskedTask(drawn, asked, probe, control, earlier)
+    return AskedTask(drawn, asked, probe, control, portions)
+
+
+def _portions(fitter: Fitter, x: Tensor, y: NDArray[np.int64], n_classes: int, seed: int) -> list[Portion]:
+    """Each portion is answered about before its labels are handed over; none where a part has no probe."""
+    ends = [*(len(y) // share for share in SHARES), len(y)]
+    found = [Portion(None, y[: ends[0]])]
+    for start, end in itertools.pairwise(ends):
+        if not _several(y[:start]):
+            return []
+        scores = fitter.fit(x[:start], y[:start], n_classes, seed).predict(x[start:end])
+        found.append(Portion(scores.numpy(), y[start:end]))
+    return found
 
 
 def _several(y: NDArray[np.int64]) -> bool:
-    return len(np.unique(y)) > 1
+    """Whether there are classes to tell apart, and more tokens than classes."""
+    return 1 < len(np.unique(y)) < len(y)
 
 
 def graded(trusted: ProbesData, cell: CellProbes) -> dict[str, Grades]:
@@ -93,22 +106,11 @@ def _graded(trusted: ProbesData, cell: CellProbes, one: AskedTask) -> dict[str, 
     found = {
         "lift": probing.lift(scores, one.asked.y, ids),
         "accuracy": probing.balanced_accuracy(scores, one.asked.y),
-        "prevalence": float((one.asked.y == np.bincount(one.asked.y).argmax()).mean()),
     }
     if one.control is not None:
         labels = control_labels(one.drawn, ids)
         found["control"] = probing.balanced_accuracy(one.control.predict(x).numpy(), labels)
-    if one.earlier:
-        found["code_length"] = _code_length(trusted, cell, one)
+    if "probe_code_length" in trusted.families:
+        classes = len(one.drawn.classes)
+        found["code_length"] = probing.code_length(one.portions, classes) if one.portions else float("nan")
     return found
-
-
-def _code_length(trusted: ProbesData, cell: CellProbes, one: AskedTask) -> float:
-    x = trusted.fitted.seen(cell.hookpoint, one.drawn, tokens_alone=cell.tokens_alone)
-    ends = [*(len(one.drawn.y) // share for share in SHARES), len(one.drawn.y)]
-    portions = [probing.Portion(None, one.drawn.y[: ends[0]])]
-    for probe, start, end in zip(one.earlier, ends[:-1], ends[1:], strict=True):
-        if probe is None:
-            return float("nan")
-        portions.append(probing.Portion(probe.predict(x[start:end]).numpy(), one.drawn.y[start:end]))
-    return probing.code_length(portions, len(one.drawn.classes))

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark import keyed
 from benchmark.execution.contract import MethodError, Worker
 from benchmark.forward.frame import Frame
 
-BATCH_TOKENS, AGAIN = 4096, 256
+BATCH_TOKENS, AGAIN, LARGEST = 4096, 128, 1e6
 SAME = 1e-3
 """How far scores of the same activation may lie apart in another batch, relative to the largest."""
 
@@ -32,11 +33,11 @@ class RemoteProbe:
         Raises:
             MethodError: scores outside the contract, or other ones for the same activation.
         """
+        # Before the rest, so that answers cannot be looked up, and of rows from everywhere.
+        few = torch.from_numpy(keyed.rng("again", len(x)).permutation(len(x))[:AGAIN].copy())
+        alone = self._predict(x[few])
         found = torch.cat([self._predict(batch) for batch in x.split(BATCH_TOKENS)])
-        few = x[:AGAIN].flip(dims=(0,))
-        again = self._predict(few[: AGAIN // 2])
-        first = found[: len(few)].flip(dims=(0,))[: len(again)]
-        if (first - again).abs().max() > SAME * max(1.0, float(first.abs().max())):
+        if (found[few] - alone).abs().max() > SAME * max(1.0, float(alone.abs().max())):
             raise MethodError("predict gave other scores for the same activations in another batch: tokens stand alone")
         return found
 
@@ -50,6 +51,8 @@ class RemoteProbe:
         scores = scores.double()
         if not torch.isfinite(scores).all():
             raise MethodError("predict returned scores that are not finite: bound logarithms of shares")
+        if scores.numel() and float(scores.abs().max()) > LARGEST:
+            raise MethodError(f"predict returned scores beyond {LARGEST:g}: they are read as log probabilities")
         return scores
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -114,6 +115,7 @@ def prepare(
     return ProbesData(splits["explain"], splits["score"], frozenset(families), not_finite(hookpoints, found))
 
 
+@functools.lru_cache(maxsize=2)
 def _features(vocab: int, d_model: int) -> Tensor:
     """Drawn features of each token id [token id, d_model]: those of one id do not depend on how many there are."""
     drawn = keyed.rng("token features", d_model).standard_normal((vocab, d_model), dtype=np.float32)
