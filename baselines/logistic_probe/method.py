@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from baselines.logistic_probe.classes import ClassProbe
+from .classes import ClassProbe
 
 
 class LogisticProbe:

@@ -52,7 +52,7 @@ def test_claims_are_the_boards(example: dict[str, Any]) -> None:
     assert (said.lead, said.lead_at_least, said.lead_verdict) == (lead.mean, lead.lower, str(lead.verdict))
     assert said.claim == entry.claimed
     assert said.reference
-    assert set(claims.metric) == {"fuzzing-token-matched@1", "concept_recovery@1"}
+    assert set(claims.metric) == {"fuzzing-token-matched@1", "concept_recovery@1", "probe_lift@1"}
 
 
 def test_a_value_that_is_missing_says_why() -> None:

@@ -84,8 +84,8 @@ def test_every_variant_hookpoint_and_replicate_is_scored(done: dict[str, Any]) -
     assert len(found) == 20
     assert {record.where.variant for record in found.values()} == set(VARIANTS)
     for record in found.values():
-        assert set(record.metrics) == {name for one in family.families() if one.usual for name in one.metrics}
-        assert set(record.families) == {one.name for one in family.families() if one.usual}
+        assert set(record.metrics) == {name for one in family.families("features") if one.usual for name in one.metrics}
+        assert set(record.families) == {one.name for one in family.families("features") if one.usual}
         assert all(metric.value is not None or metric.reason for metric in record.metrics.values())
         assert record.counts["drawn"] == 20
         assert record.gate["weight_hash"] == record.hashes["weights"]
