@@ -77,10 +77,10 @@ def says_no(workers: Workers, width: int) -> str | None:
 
 
 def in_jail(workers: Workers, differs: Callable[[Executor], str | None]) -> str | None:
-    """Ask how a fit in jail differs from the one before.
+    """Ask how a fit in jail differs from the one before; says why it was not asked, where there is no jail.
 
     Raises:
-        Refused: it does, or there is none.
+        Refused: it does, or the method fails there.
     """
     if workers.executor.isolation == BEST:
         return None

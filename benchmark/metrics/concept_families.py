@@ -13,7 +13,8 @@ FAMILIES_TOLD = ("topic", "register", "sense", "agreement", "tense", "depth", "e
 PROBES = ("1", "5", "all")
 
 
-def _lift(says: str) -> Metric:
+def lift_metric(says: str) -> Metric:
+    """How a lift within tokens is read."""
     return Metric(says, LIFT, "higher", LIFT_DELTA, chance=0.0)
 
 
@@ -26,13 +27,13 @@ RECOVERY = MetricFamily(
     "concept_recovery",
     1,
     {
-        "concept_recovery@1": _lift("how well the best latent of each bigram and latent-state concept tells it"),
+        "concept_recovery@1": lift_metric("how well the best latent of each bigram and latent-state concept tells it"),
         "concept_recovery.token_class@1": Metric(
             "how well the best latent of each token class tells it", "AUROC", "higher", chance=0.5
         ),
-        "concept_recovery.bigram@1": _lift("the same for the class of the previous token"),
-        "concept_recovery.latent_state@1": _lift("the same for what the text's state is"),
-        **{f"concept_recovery.{name}@1": _lift(f"the same for {name}") for name in FAMILIES_TOLD},
+        "concept_recovery.bigram@1": lift_metric("the same for the class of the previous token"),
+        "concept_recovery.latent_state@1": lift_metric("the same for what the text's state is"),
+        **{f"concept_recovery.{name}@1": lift_metric(f"the same for {name}") for name in FAMILIES_TOLD},
         "concept_selectivity@1": Metric(
             "token-class recovery less that of random labels per token id", "AUROC", "higher", chance=0.0
         ),
@@ -45,9 +46,9 @@ PROBE = MetricFamily(
     "concept_probes",
     1,
     {
-        f"concept_probe_{size}@1": _lift(f"linear probe on the best {size} latents, latent state")
+        f"concept_probe_{size}@1": lift_metric(f"linear probe on the best {size} latents, latent state")
         if size != "all"
-        else _lift("linear probe on all latents, latent state")
+        else lift_metric("linear probe on all latents, latent state")
         for size in PROBES
     },
     ("concept_probes",),

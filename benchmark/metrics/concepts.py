@@ -21,6 +21,7 @@ from sklearn.linear_model import Ridge
 from benchmark.metrics.grouped_auroc import Aurocs, aurocs
 
 FEWEST = 10
+TOO_FEW = "too few tokens of either class that share their token id"
 FEW = 5
 RIDGE = 10.0
 MOST_LATENTS = 16_384

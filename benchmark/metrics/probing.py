@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import log_softmax
 
-from benchmark.metrics.concepts import FEWEST
+from benchmark.metrics.concept_families import lift_metric
+from benchmark.metrics.concepts import FEWEST, TOO_FEW
 from benchmark.metrics.family import Metric, MetricFamily
 from benchmark.metrics.grouped_auroc import aurocs
 from benchmark.metrics.value import Value, undefined
@@ -26,8 +27,6 @@ CONCEPTS = (
 OF_TEXT = ("previous_kind", "next_capitalised", "inside_quotes", "brackets", "seen_before", "sentence_place")
 """Tasks whose labels any text carries by itself."""
 TASKS = CONCEPTS + OF_TEXT
-LIFT_DELTA = 0.04
-LIFT = "lift (2 AUROC - 1) among tokens of the same id"
 
 
 class Grades(NamedTuple):
@@ -83,9 +82,6 @@ def _mean(grades: Grades, reason: str) -> Value:
     return Value(float(np.mean(values)))
 
 
-TOO_FEW = "too few tokens of either class that share their token id"
-
-
 def lifts(grades: Grades) -> Mapping[str, Value]:
     """The mean over tasks, and each; all tasks count, or there is no mean."""
     each = {
@@ -112,17 +108,13 @@ def code_lengths(grades: Grades) -> Mapping[str, Value]:
     return {"probe_code_length@1": _mean(grades, reason)}
 
 
-def _lift(says: str) -> Metric:
-    return Metric(says, LIFT, "higher", LIFT_DELTA, chance=0.0)
-
-
 FAMILIES = (
     MetricFamily(
         "probe_lift",
         1,
         {
-            "probe_lift@1": _lift("how well probes tell what the token alone does not, mean over tasks"),
-            **{f"probe_lift.{task}@1": _lift(f"the same for {task.replace('_', ' ')}") for task in TASKS},
+            "probe_lift@1": lift_metric("how well probes tell what the token alone does not, mean over tasks"),
+            **{f"probe_lift.{task}@1": lift_metric(f"the same for {task.replace('_', ' ')}") for task in TASKS},
         },
         ("lift",),
         lifts,

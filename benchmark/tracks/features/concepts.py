@@ -14,9 +14,10 @@ from sklearn.metrics import average_precision_score
 from benchmark import keyed
 from benchmark.data.world.concepts import FAMILIES, TIERS, Family
 from benchmark.metrics import concepts
+from benchmark.metrics.concepts import TOO_FEW
+from benchmark.metrics.control import control_classes
 from benchmark.metrics.value import Value, undefined
 
-NOT_DEFINED = "too few tokens of either class that share their token id"
 TOKEN_CLASS, BIGRAM, LATENT_STATE = TIERS
 COLUMNS = (
     "family", "concept", "prevalence", "recovery", "latent", "random_labels", "average_precision", "probe_1", "probe_5",
@@ -109,11 +110,9 @@ def _asked(
 
 
 def random_labels(y: NDArray[np.bool_], ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """The control task: each token id keeps one class, drawn as often as classes are (Hewitt and Liang 2019)."""
-    kinds = int(ids.max(initial=0)) + 1
-    shares = y.mean(axis=0).cumsum()
-    drawn = np.searchsorted(shares / shares[-1], keyed.rng("random labels", y.shape[1]).random(kinds), side="right")
-    labels: NDArray[np.bool_] = drawn[ids][:, None] == np.arange(y.shape[1])
+    """The control task, as concepts that exclude one another."""
+    drawn = control_classes(y.mean(axis=0), ids, keyed.rng("random labels", y.shape[1]))
+    labels: NDArray[np.bool_] = drawn[:, None] == np.arange(y.shape[1])
     return labels
 
 
@@ -142,7 +141,7 @@ def _values(table: pd.DataFrame, *, probes: bool) -> dict[str, Value]:
 
 
 def _value(value: float) -> Value:
-    return undefined(NOT_DEFINED) if np.isnan(value) else Value(value)
+    return undefined(TOO_FEW) if np.isnan(value) else Value(value)
 
 
 def _lift(auroc: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -24,7 +24,6 @@ from benchmark.judges.open import Judging
 from benchmark.metrics import family
 from benchmark.metrics.family import MetricFamily
 from benchmark.metrics.value import NotDefined, Value, undefined
-from benchmark.models import hookpoints
 from benchmark.models.hookpoints import layer_of
 from benchmark.models.network import Network
 from benchmark.models.subjects import ResolvedSubject
@@ -38,6 +37,7 @@ from benchmark.tracks.features.quantities import JOIN_TOKENS, Quantities
 from benchmark.tracks.features.remote import Job, RemoteFeaturizer
 from benchmark.tracks.features.trusted import FeaturesData, prepare
 from benchmark.tracks.finite import finite
+from benchmark.tracks.places import check_hookpoints
 from benchmark.tracks.tokens import TokenTable
 
 NAME = "features"
@@ -76,13 +76,10 @@ class FeaturesTrack:
     @classmethod
     def check(cls, suite: Suite, subject: ResolvedSubject) -> None:
         """Refuse no hookpoints, those that the subject does not have, and a judge that is none."""
-        if not suite.hookpoints:
-            raise BadInput(f"suite {suite.name} has no hookpoints, and methods of the features track need some")
+        check_hookpoints(suite, subject, NAME)
         if suite.tracks.get(NAME):
             raise BadInput(f"suite {suite.name}: the features track takes no table of its own")
         judges.identity(suite.judge)
-        if subject.config is not None:
-            hookpoints.check(suite.hookpoints, int(subject.config.num_hidden_layers))
 
     @classmethod
     def refuses(cls, suite: Suite, scope: str) -> str | None:

@@ -21,8 +21,6 @@ from benchmark.tracks.probes.trusted import ProbesData
 
 SHARES = (8, 4, 2)
 """The online code's portions end at the tokens over these, and at the last."""
-
-
 QUANTITIES = ("lift", "accuracy", "control", "code_length")
 
 

@@ -12,6 +12,7 @@ from benchmark import keyed
 from benchmark.data import text_labels
 from benchmark.data.blocks import Blocks
 from benchmark.data.world.concepts import Family
+from benchmark.metrics.control import control_classes
 from benchmark.metrics.probing import CONCEPTS
 from benchmark.tracks.tokens import TokenTable, known_families
 
@@ -42,12 +43,9 @@ def tasks(
 
 
 def control_labels(like: Task, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The control task: each token id keeps one class, the same in any split, drawn as often as a task has its classes
-    (Hewitt and Liang 2019).
-    """
-    shares = np.bincount(like.y, minlength=len(like.classes)).cumsum() / max(len(like.y), 1)
-    drawn = keyed.rng("control labels", like.classes).random(int(ids.max(initial=0)) + 1)
-    return np.minimum(np.searchsorted(shares, drawn, side="right"), len(like.classes) - 1)[ids]
+    """The control task, of classes as frequent as a task's; an id has the same one in any split."""
+    frequencies = np.bincount(like.y, minlength=len(like.classes))
+    return control_classes(frequencies, ids, keyed.rng("control labels", like.classes))
 
 
 def _of_concepts(families: Sequence[Family]) -> Iterator[tuple[str, Task]]:

@@ -16,13 +16,13 @@ from benchmark.errors import BadInput
 from benchmark.execution.contract import MethodError, Worker
 from benchmark.forward import activations
 from benchmark.metrics import family, probing
-from benchmark.models import hookpoints
 from benchmark.models.network import Network
 from benchmark.models.subjects import ResolvedSubject
 from benchmark.spec.cell import CellKeys
 from benchmark.spec.suite import Suite
 from benchmark.tracks.blind import frame_of
 from benchmark.tracks.contract import Answerer, FitAnswer, FitRequest, Progress, Scored
+from benchmark.tracks.places import check_hookpoints
 from benchmark.tracks.probes.asked import SHARES, AskedTask, CellProbes, fitted, graded
 from benchmark.tracks.probes.remote import Fitter
 from benchmark.tracks.probes.trusted import NAME, ProbesData, ProbeTable, prepare
@@ -62,13 +62,10 @@ class ProbesTrack:
     @classmethod
     def check(cls, suite: Suite, subject: ResolvedSubject) -> None:
         """Refuse no hookpoints, those that the subject does not have, and tasks that cannot be asked."""
-        if not suite.hookpoints:
-            raise BadInput(f"suite {suite.name} has no hookpoints, and methods of the probes track need some")
+        check_hookpoints(suite, subject, NAME)
         ProbeTable.of(suite)
         if not cls.families(suite):
             raise BadInput(f"suite {suite.name} asks for no metric of the probes track")
-        if subject.config is not None:
-            hookpoints.check(suite.hookpoints, int(subject.config.num_hidden_layers))
 
     @classmethod
     def refuses(cls, suite: Suite, scope: str) -> str | None:
@@ -124,7 +121,7 @@ class ProbesTrack:
     ) -> ProbesData:
         """Activations of the explain and score splits, and the labels of their tokens."""
         progress("score and explain activations", 0, 0)
-        return prepare(network, blocks, self._suite, decode, families)
+        return prepare(network, blocks, self._suite.hookpoints, self._table, decode, families)
 
     def fit(self, worker: Worker, trusted: ProbesData, requests: Sequence[FitRequest], scope: str) -> FitAnswer:
         """All probes of each cell, one task after the other."""

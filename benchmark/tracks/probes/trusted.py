@@ -99,12 +99,12 @@ class ProbesData(NamedTuple):
 def prepare(
     network: Network,
     blocks: Mapping[str, Blocks],
-    suite: Suite,
+    hookpoints: Sequence[str],
+    table: ProbeTable,
     decode: Callable[[Sequence[int]], str],
     families: Collection[str],
 ) -> ProbesData:
     """Everything of a group that does not depend on a method."""
-    hookpoints, table = suite.hookpoints, ProbeTable.of(suite)
     layers = [layer_of(hookpoint) for hookpoint in hookpoints]
     splits, found = {}, {}
     for name in ("explain", "score"):

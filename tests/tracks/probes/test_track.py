@@ -25,7 +25,7 @@ from benchmark.tracks.probes.trusted import ProbeTable
 from leaderboard import board, publication, results
 from leaderboard.rows import PLACE
 from leaderboard.site import build
-from tests.conftest import Silent
+from tests.conftest import Silent, tiny_settings
 
 TABLE: dict[str, Any] = {"tasks": ["previous_word_class", "seen_before"], "fit_tokens": 768, "score_tokens": 2_048}
 OURS = ("logistic_probe", "mean_difference_probe", "lda_probe", "mlp_probe", "knn_probe")
@@ -45,8 +45,6 @@ def run(suite: Suite, runs: Path, *asked: Method, rows: list[RunSettings] | None
 
 @pytest.fixture(scope="module")
 def settings(subjects: Path) -> dict[str, Any]:
-    from tests.conftest import tiny_settings  # noqa: PLC0415
-
     return tiny_settings(subjects)
 
 
